@@ -8,7 +8,7 @@ one at the inputs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
@@ -30,6 +30,10 @@ class ForwardHook(NamedTuple):
 
 
 _TABLES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+Tables = Mapping[str, Any]
+"""Hooks by these names, then by number."""
+EVERYWHERE: dict[str, OrderedDict[int, Any]] = {name: OrderedDict() for name in _TABLES}
+"""Those of all modules (`global_hooks.py`), which come before a module's own."""
 
 
 class Hooked:
@@ -53,7 +57,7 @@ class Hooked:
 
         `with_kwargs`: `hook(module, args, kwargs)`, which returns None or both.
         """
-        return _enter(self._forward_pre_hooks, ForwardHook(hook, with_kwargs, False), prepend)
+        return enter(self._forward_pre_hooks, ForwardHook(hook, with_kwargs, False), prepend)
 
     def register_forward_hook(
         self,
@@ -68,24 +72,24 @@ class Hooked:
         `with_kwargs`: `hook(module, args, kwargs, output)`. `always_call`: even if the call raised, with
         None.
         """
-        return _enter(self._forward_hooks, ForwardHook(hook, with_kwargs, always_call), prepend)
+        return enter(self._forward_hooks, ForwardHook(hook, with_kwargs, always_call), prepend)
 
     def register_full_backward_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """`hook(module, grad_output)` before the gradients of the module; what it returns replaces them."""
-        return _enter(self._backward_pre_hooks, hook, prepend)
+        return enter(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """`hook(module, grad_input, grad_output)` after them; what it returns replaces `grad_input`."""
         self._of_one_kind(full=True)
-        return _enter(self._backward_hooks, hook, prepend)
+        return enter(self._backward_hooks, hook, prepend)
 
     def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """The same of old: of the gradients of the node that made the output, which may be less than the
         module's."""
         self._of_one_kind(full=False)
-        return _enter(self._backward_hooks, hook, False)
+        return enter(self._backward_hooks, hook, False)
 
     def _of_one_kind(self, full: bool) -> None:
         """Hooks on gradients of the module, or on those of a node: not both."""
@@ -98,19 +102,26 @@ class Hooked:
             )
         self._is_full_backward_hook = full
 
-    def _call_hooked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_hooked(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], everywhere: Tables | None = None
+    ) -> Any:
+        """A call, with the module's own hooks and those of all modules, if there are any."""
+        own: Tables = vars(self)
+        tables = own if everywhere is None else {k: {**everywhere[k], **own[k]} for k in _TABLES}
         done: set[int] = set()
         output = None
         try:
-            args, kwargs = self._before(args, kwargs)
+            args, kwargs = self._before(tables["_forward_pre_hooks"], args, kwargs)
             at_node = self._backward_hooks if self._is_full_backward_hook is False else {}
+            ends = tables["_backward_hooks"]
+            if at_node:
+                ends = {} if everywhere is None else everywhere["_backward_hooks"]
             gates = None
-            if self._backward_pre_hooks or (self._backward_hooks and not at_node):
-                gates = _Gates(self)
-            if gates is not None:
+            if ends or tables["_backward_pre_hooks"]:
+                gates = _Gates(self, tables["_backward_pre_hooks"], ends)
                 args = gates.enter(args)
             output = self.forward(*args, **kwargs)
-            for key, hook in self._forward_hooks.items():
+            for key, hook in tables["_forward_hooks"].items():
                 done.add(key)
                 found = self._after(hook, args, kwargs, output)
                 output = output if found is None else found
@@ -120,15 +131,15 @@ class Hooked:
                 hook_node(self, list(at_node.values()), args, output)
             return output
         except Exception:
-            for key, hook in self._forward_hooks.items():
+            for key, hook in tables["_forward_hooks"].items():
                 if hook.always and key not in done:
                     self._after(hook, args, kwargs, output)
             raise
 
     def _before(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, hooks: Mapping[int, ForwardHook], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        for hook in self._forward_pre_hooks.values():
+        for hook in hooks.values():
             if not hook.with_kwargs:
                 found = hook.call(self, args)
                 if found is not None:
@@ -150,7 +161,7 @@ class Hooked:
         return hook.call(self, args, kwargs, output) if hook.with_kwargs else hook.call(self, args, output)
 
 
-def _enter(hooks: OrderedDict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+def enter(hooks: OrderedDict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
     handle = RemovableHandle(hooks, hook)
     if prepend:
         hooks.move_to_end(handle.id, last=False)
@@ -178,10 +189,9 @@ class BackwardHookFunction(Function):
 class _Gates:
     """The two gates of one call."""
 
-    def __init__(self, module: Hooked) -> None:
+    def __init__(self, module: Hooked, before: Mapping[int, Any], after: Mapping[int, Any]) -> None:
         self._module = module
-        self._pre = list(module._backward_pre_hooks.values())
-        self._hooks = list(module._backward_hooks.values()) if module._is_full_backward_hook else []
+        self._pre, self._hooks = list(before.values()), list(after.values())
         self._grad_output: Any = None
         self._at_inputs = False
         """Whether an input requires grad, so that there are gradients to wait for."""

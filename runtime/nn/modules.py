@@ -13,6 +13,12 @@ from typing import Any
 from retrograd.runtime.nn.convolution import _Convolution as _ConvNd
 from retrograd.runtime.nn.convolution import _ConvTranspose as _ConvTransposeNd
 from retrograd.runtime.nn.dropout import _Dropout as _DropoutNd
+from retrograd.runtime.nn.global_hooks import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from retrograd.runtime.nn.loss import WeightedLoss as _WeightedLoss
 from retrograd.runtime.nn.loss import _Loss
 from retrograd.runtime.nn.normalization import BatchNorm as _BatchNorm
@@ -35,6 +41,10 @@ __all__ = [
     "_pair",
     "_single",
     "_triple",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
 ]
 
 
