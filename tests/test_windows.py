@@ -36,6 +36,15 @@ CASES = [
     ((1, 2, 6, 18, 20), (4, 2, 2, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 1), 1),
     ((1, 1, 3, 3), (1, 1, 3, 3), (1, 1), (0, 0), (1, 1), 1),
     ((64, 3, 20, 20), (17, 3, 3, 3), (1, 1), (0, 0), (1, 1), 1),
+    # vectors of channels: of narrow images, and of gradients of weights
+    ((4, 16, 9, 7), (32, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((16, 32, 8, 8), (48, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((2, 16, 4, 4), (16, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((2, 16, 31, 33), (7, 16, 3, 3), (2, 2), (1, 1), (1, 1), 1),
+    ((2, 32, 12, 10), (32, 16, 3, 2), (1, 1), (1, 0), (2, 1), 2),
+    ((3, 16, 20), (16, 16, 5), (1,), (2,), (1,), 1),
+    ((2, 16, 5, 6, 7), (16, 16, 3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+    ((40, 16, 30, 30), (8, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
 ]
 IDS = ["-".join("x".join(map(str, shape)) for shape in case[:2]) + f"-{case[2][0]}" for case in CASES]
 
@@ -112,8 +121,8 @@ def test_a_cotangent_of_ones_is_padded(torch: ModuleType) -> None:
         np.testing.assert_allclose(mine, theirs.grad, rtol=1e-12, atol=1e-12)
 
 
-def test_threads_do_not_change_a_bit() -> None:
-    case = CASES[-1]
+@pytest.mark.parametrize("case", [CASES[14], CASES[16], CASES[-1]], ids=lambda case: IDS[CASES.index(case)])
+def test_threads_do_not_change_a_bit(case: Any) -> None:
     inputs = arrays(case[0], case[1], case[1][:1], dtype="float32")
     (cotangent,) = arrays(network(*inputs, case).shape, dtype="float32")
     program = joint(case, inputs)
@@ -125,6 +134,18 @@ def test_threads_do_not_change_a_bit() -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", CASES[15:17], ids=IDS[15:17])
+def test_what_is_not_finite_stays_where_it_is(torch: ModuleType, case: Any) -> None:
+    inputs = arrays(case[0], case[1], case[1][:1], dtype="float32")
+    (cotangent,) = arrays(network(*inputs, case).shape, dtype="float32")
+    inputs[0][1, 3, 2, 2], inputs[0][0, 5, 0, 0], cotangent[1, 2, 3, 3] = np.inf, np.nan, -np.inf
+    found = joint(case, inputs)(*inputs, cotangent)
+    for mine, theirs in zip(found, peers(torch, case, inputs, cotangent), strict=True):
+        finite = np.isfinite(theirs)
+        np.testing.assert_array_equal(mine[~finite], theirs[~finite].astype("f4"))
+        np.testing.assert_allclose(mine[finite], theirs[finite], rtol=2e-5, atol=1e-3)
 
 
 def test_a_training_step_writes_no_windows_out() -> None:

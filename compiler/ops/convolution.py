@@ -103,8 +103,7 @@ class Convolution(Composite):
         return [*found, *(sum_(cotangent, rest) if needed[2] else None for _ in bias)]
 
     def _of_input(self, cotangent: Value, x: Value, w: Value) -> Value:
-        reach = zip(cotangent.shape[2:], self.stride, self.dilation, w.shape[2:], strict=True)
-        read = [(n - 1) * step + d * (k - 1) + 1 for n, step, d, k in reach]
+        read = self._read(cotangent, w)
         unread = tuple(size - last for size, last in zip(x.shape[2:], read, strict=True))
         zeros = (0,) * len(self.stride)
         op = TransposedConvolution(self.stride, self.dilation, self.groups, zeros, unread)
@@ -114,16 +113,20 @@ class Convolution(Composite):
         """The input convolved with the cotangent: batch and channels, stride and dilation exchange roles."""
         spatial = tuple(range(3, 3 + len(self.stride)))
         inner, outer = w.shape[1], w.shape[0] // self.groups
-        batch = x.shape[0]
-        image = reshape(x, (batch, self.groups, inner, *x.shape[2:]))
-        image = reshape(permute(image, (2, 1, 0, *spatial)), (inner, self.groups * batch, *x.shape[2:]))
+        batch, read = x.shape[0], self._read(cotangent, w)
+        if read != x.shape[2:]:
+            x = slice_(x, [0] * len(x.shape), (*x.shape[:2], *read), [1] * len(x.shape))
+        image = reshape(x, (batch, self.groups, inner, *read))
+        image = reshape(permute(image, (2, 1, 0, *spatial)), (inner, self.groups * batch, *read))
         kernel = reshape(cotangent, (batch, self.groups, outer, *cotangent.shape[2:]))
         kernel = reshape(permute(kernel, (1, 2, 0, *spatial)), (w.shape[0], batch, *cotangent.shape[2:]))
         found = apply(Convolution(self.dilation, self.stride, self.groups), image, kernel)
-        stops = (*found.shape[:2], *w.shape[2:])
-        if tuple(found.shape) != stops:
-            found = slice_(found, [0] * len(stops), stops, [1] * len(stops))
-        return permute(found, (1, 0, *range(2, len(stops))))
+        return permute(found, (1, 0, *range(2, len(found.shape))))
+
+    def _read(self, out: Value, w: Value) -> tuple[int, ...]:
+        """How far the windows reach, which may end before the input does."""
+        reach = zip(out.shape[2:], self.stride, self.dilation, w.shape[2:], strict=True)
+        return tuple((n - 1) * step + d * (k - 1) + 1 for n, step, d, k in reach)
 
 
 @register

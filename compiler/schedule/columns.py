@@ -72,13 +72,14 @@ def _together(rows: Axis, inner: For, places: Sequence[Index | int]) -> For:
     body = []
     for s in inner.body:
         assert isinstance(s, Accumulate)
-        body.append(replace(s, value=_tree(s.combine, [move.expression(s.value) for move in moves])))
+        body.append(replace(s, value=tree(s.combine, [move.expression(s.value) for move in moves])))
     return replace(inner, body=tuple(body))
 
 
-def _tree(combine: str, values: Sequence[Expression]) -> Expression:
+def tree(combine: str, values: Sequence[Expression]) -> Expression:
+    """Values combined in pairs."""
     if len(values) == 1:
         return values[0]
     half = len(values) // 2
-    first, second = _tree(combine, values[:half]), _tree(combine, values[half:])
+    first, second = tree(combine, values[:half]), tree(combine, values[half:])
     return Call(combine, (first, second), first.dtype)

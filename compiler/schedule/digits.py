@@ -34,6 +34,11 @@ class Digits:
     def axes(self) -> tuple[Axis, ...]:
         return (*self.batch, *self.rows, *self.columns, *self.inner)
 
+    @property
+    def order(self) -> tuple[Axis, ...]:
+        """The axes as copies of operands have them."""
+        return self.axes
+
     def substituted(self, values: dict[Axis, Index]) -> Contraction:
         """The product with other indices for some of its axes."""
         return _substituted(self.c, values)

@@ -26,7 +26,9 @@ _UNROLLED = 5
 """An innermost loop of so few iterations is written out."""
 
 
-def along_columns(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
+def along_columns(d: Digits, machine: Machine, lanes: int, keeps_lines: bool = False) -> list[Statement]:
+    """Loops over tiles. What is read for some lines is read for all rows, one after the other, if it is to be
+    kept in the cache; else, what is read for the rows is read for all lines."""
     vector = d.columns[-1]
     row = d.rows[-1] if d.rows else None
     line = d.columns[-2] if len(d.columns) > 1 else None
@@ -44,6 +46,8 @@ def along_columns(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
         panel, group = Axis("p", vectors.count), Axis("g", lines.count)
         tiles = [_Tile(d, lanes, row, line, rows, lines, vectors, at(group), at(panel)) for rows in of_rows]
         units = [*d.batch, *d.rows[:-1], *d.columns[:-2], group, panel]
+        if keeps_lines:
+            units = [*d.batch, *d.columns[:-2], group, panel, *d.rows[:-1]]
         products = prod(a.extent for a in (*d.rows[-1:], *d.inner)) * lines.size * vectors.size * lanes
         found += in_tasks(units, products, [For(tile.block, (tile.statement(),)) for tile in tiles])
     return found

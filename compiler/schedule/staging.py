@@ -42,7 +42,7 @@ def is_ready(e: Expression, axes: Sequence[Axis], vector: Axis) -> bool:
 def stage(d: Digits, operand: Expression, vector: Axis, lanes: int) -> tuple[Load, Statement] | None:
     """The operand as a load of its copy, and the loops that copy; None if it is not affine."""
     loads = [e for e in expressions([Store(d.c.out, d.c.place, operand)]) if isinstance(e, Load)]
-    own = [axis for axis in d.axes if axis in axes_of(operand)]
+    own = [axis for axis in d.order if axis in axes_of(operand)]
     places = [i for e in (operand, *loads) for i in indices(e)]
     if any(i.stride(axis) is None for i in places for axis in own):
         return None

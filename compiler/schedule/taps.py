@@ -7,6 +7,7 @@ the lanes are added up at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
@@ -24,6 +25,8 @@ _TALLEST, _WINDOW = 12, 12
 """Rows and window elements of a tile at most."""
 _FIRST_LEVEL = 32 << 10
 """Bytes that stay in the first-level cache beside all else."""
+_KEPT = 1 << 20
+"""Bytes of channels that stay in the second-level cache."""
 _SECOND_LEVEL = 2.5
 """Cycles that a vector from the second-level cache takes."""
 
@@ -44,6 +47,8 @@ def along_inner(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
         return max(rows * window / 2, rows + window, fetched, 4) + 0.5
 
     cuts = cheapest((row, far, near), (_TALLEST, _WINDOW, _WINDOW), cycles)
+    kept, beside, places = _kept(d.columns[:-2], depth * d.c.out.dtype.itemsize)
+    d = replace(d, c=d.substituted(places))
     found: list[Statement] = []
     for rows, further, nearer in product(*cuts):
         block, group, panel = Axis("r", rows.count), Axis("g", further.count), Axis("p", nearer.count)
@@ -52,9 +57,21 @@ def along_inner(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
         )
         body = _window_tile(d, lanes, (rows.size, further.size, nearer.size), values)
         products = rows.size * further.size * nearer.size * prod(a.extent for a in d.inner)
-        outer = [*d.batch, *d.rows[:-1], block, *d.columns[:-2], group, panel]
+        outer = [*d.batch, *kept, *d.rows[:-1], block, *beside, group, panel]
         found += in_tasks(outer, products, body)
     return found
+
+
+def _kept(channels: Sequence[Axis], size: int) -> tuple[list[Axis], list[Axis], dict[Axis, Index]]:
+    """The channels, of so many bytes each, in groups that stay in the second-level cache while all rows go
+    by: the axes of groups and of channels within one, and where the channels are."""
+    if not channels:
+        return [], [], {}
+    last = channels[-1]
+    fitting = max(1, _KEPT // size)
+    together = max(n for n in range(1, last.extent + 1) if last.extent % n == 0 and n <= fitting)
+    group, one = Axis(last.name, last.extent // together), Axis(last.name, together)
+    return [*channels[:-1], group], [one], {last: at(group) * together + at(one)}
 
 
 def _values(

@@ -1,10 +1,10 @@
 """Convolutions: products whose operands are read through windows, without writing all windows out.
 
-Vectors lie along a line: one of the output (`schedule.lines`), or one of the image that is summed over, for
-the gradient of a weight (`schedule.taps`); `arrange_windows` takes the form whose lines fill vectors better.
-An operand that does not lie side by side along them is copied first (`schedule.staging`). In flow `Digits`,
-out flow loops, or None where lines are so short that a plain product is better. A new form is a function
-beside those two.
+Vectors lie along a line of the output (`schedule.lines`), along its channels (`schedule.channels`), or along
+a line of the image that is summed over, for the gradient of a weight with few channels (`schedule.taps`);
+`arrange_windows` takes the form that fills vectors best, and has less to do besides. An operand that does not
+lie side by side along them is copied first (`schedule.staging`). In flow `Digits`, out flow loops, or None
+where lines are so short that a plain product is better. A new form is a function beside those three.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 from retrograd.compiler.ir.expressions import Load
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import Statement
+from retrograd.compiler.schedule.channels import along_channels, in_groups
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.lines import along_columns
 from retrograd.compiler.schedule.machine import Machine
@@ -23,6 +24,10 @@ from retrograd.compiler.schedule.taps import along_inner
 
 _FILLED = 0.4
 """The share of a vector's lanes that a line must fill."""
+
+_CHANNELS, _TAPS = 0.75, 0.6
+"""What vectors of channels are worth against those of a line of the output: operands and results change
+places; and vectors of what is summed over, which load nearly as often as they multiply."""
 
 Form = Callable[[Digits, Machine, int], list[Statement]]
 
@@ -44,17 +49,29 @@ def has_windows(d: Digits, machine: Machine) -> bool:
 def _chosen(d: Digits, machine: Machine) -> tuple[Form, Digits, list[Statement]] | None:
     """The form that serves best, the product as it takes it, and what is copied before."""
     lanes = machine.lanes(d.c.out.dtype.itemsize)
-    forms: list[tuple[float, Form, Axis]] = []
     if not d.inner:
         return None
+    forms: list[tuple[float, float, Form, Digits]] = []
     if d.columns and d.c.place.stride(d.columns[-1]) == 1:
-        forms.append((_filled(d.columns[-1], lanes), along_columns, d.columns[-1]))
-    forms.append((_filled(d.inner[-1], lanes), along_inner, d.inner[-1]))
-    for filled, form, vector in sorted(forms, key=lambda each: -each[0]):
-        ready = _made_ready(d, vector, lanes) if filled >= _FILLED else None
+        filled = _filled(d.columns[-1], lanes)
+        forms.append((filled, filled, along_columns, d))
+    for exchanged in (d, _exchanged(d)):
+        grouped = in_groups(exchanged, lanes)
+        if grouped is not None:
+            forms.append((1, _CHANNELS, along_channels, grouped))
+    filled = _filled(d.inner[-1], lanes)
+    forms.append((filled, filled * _TAPS, along_inner, d))
+    for filled, _, form, digits in sorted(forms, key=lambda each: -each[1]):
+        vector = digits.inner[-1] if form is along_inner else digits.columns[-1]
+        ready = _made_ready(digits, vector, lanes) if filled >= _FILLED else None
         if ready is not None:
             return form, *ready
     return None
+
+
+def _exchanged(d: Digits) -> Digits:
+    """The product with rows and columns exchanged."""
+    return Digits(replace(d.c, left=d.c.right, right=d.c.left), d.batch, d.columns, d.rows, d.inner)
 
 
 def _filled(axis: Axis, lanes: int) -> float:
