@@ -25,6 +25,7 @@ from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import Check, add_checks, add_demands
 from retrograd.compiler.passes.crop import crop
 from retrograd.compiler.passes.localise import localise
+from retrograd.compiler.passes.order import hasten
 from retrograd.compiler.passes.parts import join_parts
 from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
@@ -89,7 +90,7 @@ def compile_graph(
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(localise(serial))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
-    planned = look(plan(scheduled))
+    planned = look(plan(hasten(scheduled)))
     script = script_of_products(planned) or script_of_strips(planned)
     write = cache(partial(llvm.emit, planned, graph.name, target, give if script is None else None))
     if script is None:

@@ -32,11 +32,11 @@ from retrograd.compiler.ir.loops import (
 
 def straight(program: Program, updates: Mapping[int, int]) -> frozenset[int]:
     """Of the outputs that are updates of inputs (by their numbers), those that are safe."""
-    touched = [_touched(kernel) for kernel in program.kernels] if updates else []
+    accesses = [touched(kernel) for kernel in program.kernels] if updates else []
     return frozenset(
         output
         for output, place in updates.items()
-        if _is_safe(program, touched, program.inputs[place], program.outputs[output])
+        if _is_safe(program, accesses, program.inputs[place], program.outputs[output])
     )
 
 
@@ -51,9 +51,9 @@ def straight_in_launches(program: Program, launches: Program, updates: Mapping[i
 
 
 def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
-    touched = [_touched(kernel) for kernel in launches.kernels]
-    stored = [k for k, (written, read) in enumerate(touched) if target in written | read]
-    if len(stored) != 1 or any(source in read for _, read in touched[stored[0] + 1 :]):
+    accesses = [touched(kernel) for kernel in launches.kernels]
+    stored = [k for k, (written, read) in enumerate(accesses) if target in written | read]
+    if len(stored) != 1 or any(source in read for _, read in accesses[stored[0] + 1 :]):
         return False
     body = launches.kernels[stored[0]].body
     places = {s.index for s in walk(body) if isinstance(s, Store) and s.buffer is target}
@@ -61,12 +61,12 @@ def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
     return all(index in places for index in loads)
 
 
-def _is_safe(program: Program, touched: Sequence[_Touched], source: Buffer, target: Buffer) -> bool:
-    stored = [k for k, (written, read) in enumerate(touched) if target in written | read]
-    if len(stored) != 1 or any(source in read for _, read in touched[stored[0] + 1 :]):
+def _is_safe(program: Program, accesses: Sequence[Touched], source: Buffer, target: Buffer) -> bool:
+    stored = [k for k, (written, read) in enumerate(accesses) if target in written | read]
+    if len(stored) != 1 or any(source in read for _, read in accesses[stored[0] + 1 :]):
         return False
     kernel = program.kernels[stored[0]]
-    if target in touched[stored[0]][1]:
+    if target in accesses[stored[0]][1]:
         return False
     times = 0
     for block, around in _blocks(kernel.body, ()):
@@ -134,10 +134,13 @@ def _block_is_safe(block: Sequence[Statement], source: Buffer, target: Buffer) -
     return all(index in stores for index in loads) and len(set(stores)) <= 1
 
 
-_Touched = tuple[set[Buffer], set[Buffer]]
+Touched = tuple[set[Buffer], set[Buffer]]
 """The buffers that a kernel writes, and those that it reads."""
 
 
-def _touched(kernel: Kernel) -> _Touched:
-    written = {s.buffer for s in walk(kernel.body) if isinstance(s, Store | Accumulate | Exchange)}
-    return written, {e.buffer for e in expressions(kernel.body) if isinstance(e, Load)}
+def touched(kernel: Kernel) -> Touched:
+    """What a kernel writes and reads."""
+    statements = list(walk(kernel.body))
+    written = {s.buffer for s in statements if isinstance(s, Store | Accumulate | Exchange)}
+    panels = {s.panels for s in statements if isinstance(s, Routine) and s.panels}
+    return written | panels, {e.buffer for e in expressions(kernel.body) if isinstance(e, Load)} | panels
