@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from retrograd.compiler.ir.expressions import Buffer, Expression, Load, loaded, operands_first
+from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, loaded, operands_first
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import (
     Accumulate,
@@ -139,8 +139,10 @@ Touched = tuple[set[Buffer], set[Buffer]]
 
 
 def touched(kernel: Kernel) -> Touched:
-    """What a kernel writes and reads."""
+    """What a kernel writes and reads, but for its local values, which kernels that are alike share."""
     statements = list(walk(kernel.body))
-    written = {s.buffer for s in statements if isinstance(s, Store | Accumulate | Exchange)}
     panels = {s.panels for s in statements if isinstance(s, Routine) and s.panels}
-    return written | panels, {e.buffer for e in expressions(kernel.body) if isinstance(e, Load)} | panels
+    written = {s.buffer for s in statements if isinstance(s, Store | Accumulate | Exchange)} | panels
+    read = {e.buffer for e in expressions(kernel.body) if isinstance(e, Load)} | panels
+    local = {buffer for buffer in written if buffer.space is Space.LOCAL}
+    return written - local, read - local
