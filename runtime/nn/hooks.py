@@ -106,8 +106,12 @@ class Hooked:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], everywhere: Tables | None = None
     ) -> Any:
         """A call, with the module's own hooks and those of all modules, if there are any."""
-        own: Tables = vars(self)
-        tables = own if everywhere is None else {k: {**everywhere[k], **own[k]} for k in _TABLES}
+        tables: Tables = {  # by attributes, which compiled functions watch
+            "_forward_pre_hooks": self._forward_pre_hooks, "_forward_hooks": self._forward_hooks,
+            "_backward_pre_hooks": self._backward_pre_hooks, "_backward_hooks": self._backward_hooks,
+        }  # fmt: skip
+        if everywhere is not None:
+            tables = {name: {**everywhere[name], **own} for name, own in tables.items()}
         done: set[int] = set()
         output = None
         try:
