@@ -17,6 +17,8 @@ from retrograd.compiler.passes.straight import touched
 
 def hasten(program: Program) -> Program:
     """The program with its kernels in such an order."""
+    if len(program.kernels) == 1:
+        return program
     accesses = [touched(kernel) for kernel in program.kernels]
     readers = Counter(buffer for _, read in accesses for buffer in read)
     after: list[list[Kernel]] = [[] for _ in range(len(program.kernels) + 1)]
