@@ -167,6 +167,22 @@ def test_a_training_step_writes_no_windows_out() -> None:
     assert program.compiled.loops.arena_bytes < 3 * 8 * 16 * 26 * 26 * 4
 
 
+def test_a_convolution_of_another_reads_its_result_through_windows(torch: ModuleType) -> None:
+    """What one stores for all images of a channel is affine to the next one, also beyond the margin."""
+    x, w, v = arrays((3, 4, 20, 22), (6, 4, 3, 3), (5, 6, 3, 3))
+    margin = [(1, 1)] * 2
+
+    def twice(x: Value, w: Value, v: Value) -> Value:
+        return convolution(convolution(x, w, None, (1, 1), margin, (1, 1)), v, None, (1, 1), margin, (1, 1))
+
+    program = build(graph_of(twice, x, w, v))
+    assert "panel" not in str(program.compiled.loops)
+    theirs = torch.from_numpy(x)
+    for each in (w, v):
+        theirs = torch.nn.functional.conv2d(theirs, torch.from_numpy(each), padding=1)
+    np.testing.assert_allclose(program(x, w, v)[0], theirs, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (1, 0)])
 def test_what_follows_a_convolution_of_images_joins_its_loops(images: int, kernel: int, padding: int) -> None:

@@ -8,10 +8,12 @@ it in `OPS`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from math import prod
-from operator import itemgetter, methodcaller
+from operator import itemgetter, methodcaller, mul
 from typing import Any
 
 import numpy as np
@@ -74,10 +76,31 @@ class Reshape(Movement):
         return methodcaller("reshape", self.shape)
 
     def source(self, index: tuple[Index, ...], operand: Type) -> Source:
-        return Source(unflatten(flatten(index, self.shape), operand.shape))
+        """Axes that make the same ones are taken by themselves: so an index that leads beyond an end, where a
+        condition says that nothing is read, stays simple."""
+        found: list[Index] = []
+        for mine, theirs in _matched(self.shape, operand.shape):
+            flat, shape = flatten(index[mine], self.shape[mine]), operand.shape[theirs]
+            one = sum(size != 1 for size in shape) == 1
+            found += [flat if size != 1 else Index() for size in shape] if one else unflatten(flat, shape)
+        return Source(tuple(found))
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         return reshape(cotangent, operand.shape)
+
+
+def _matched(one: Sequence[int], other: Sequence[int]) -> list[tuple[slice, slice]]:
+    """The axes of two shapes of one size, in runs of equally many elements, as short as can be."""
+    if 0 in one:
+        return [(slice(len(one)), slice(len(other)))]
+    ends = [list(accumulate(shape, mul)) for shape in (one, other)]
+    found, start, begin = list[tuple[slice, slice]](), 0, 0
+    for size in sorted({1, *ends[0]} & {1, *ends[1]}):
+        stop, end = (bisect_right(each, size) for each in ends)
+        if (stop, end) != (start, begin):
+            found.append((slice(start, stop), slice(begin, end)))
+        start, begin = stop, end
+    return found
 
 
 @register
