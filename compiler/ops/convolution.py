@@ -195,17 +195,14 @@ def _turned(
     """`out[n, c, h] = Σ_{o, p, k: p·stride + k·dilation = h} x[n, o, p] · w[o, c, k]`, the transpose of a
     convolution, for so many h from `starts` on.
 
-    The places h of one remainder by the stride see every so-manieth element of the kernel, and no zeros
-    between the elements of x: each is a convolution of its own, whose results then take turns.
+    The places h that are whole strides apart see every so-manieth element of the kernel, and no zeros between
+    the elements of x: each such phase is a convolution of its own, and the results then take turns.
     """
     rank = len(stride)
-    counts = [
-        -(-(start + size) // step) - start // step
-        for start, size, step in zip(starts, sizes, stride, strict=True)
-    ]
-    firsts = [start // step for start, step in zip(starts, stride, strict=True)]
+    counts = [-(-size // step) for size, step in zip(sizes, stride, strict=True)]
     phases = list(product(*map(range, stride)))
-    parts = [_phase(x, w, stride, dilation, groups, firsts, counts, phase) for phase in phases]
+    firsts = [[start + k for start, k in zip(starts, phase, strict=True)] for phase in phases]
+    parts = [_phase(x, w, stride, dilation, groups, first, counts) for first in firsts]
     lead = (x.shape[0], w.shape[1] * groups)
     found = [part for part in parts if part is not None]
     if len(found) == len(parts):
@@ -221,9 +218,8 @@ def _turned(
                 placed.append(pad(part, [0, 0, *phase], [0, 0, *after], [0, 0, *gaps]))
         grown = reduce(add, placed)
     whole = [count * step for count, step in zip(counts, stride, strict=True)]
-    low = [start % step for start, step in zip(starts, stride, strict=True)]
-    high = [n - first - size for n, first, size in zip(whole, low, sizes, strict=True)]
-    return padded(reshape(grown, (*lead, *whole)), [-k for k in low], [-k for k in high])
+    beyond = [size - n for n, size in zip(whole, sizes, strict=True)]
+    return padded(reshape(grown, (*lead, *whole)), [0] * rank, beyond)
 
 
 def _phase(
@@ -232,16 +228,13 @@ def _phase(
     stride: Sequence[int],
     dilation: Sequence[int],
     groups: int,
-    firsts: Sequence[int],
+    places: Sequence[int],
     counts: Sequence[int],
-    phase: Sequence[int],
 ) -> Value | None:
-    """The places `phase + stride·t`, so many from t = `firsts` on; None if no element of the kernel meets
-    them."""
+    """The places `places + stride·t`, for so many t; None if no element of the kernel meets them."""
     starts, stops, steps, low, high = [], [], [], [], []
-    for axis, (step, apart, first, count, rest) in enumerate(
-        zip(stride, dilation, firsts, counts, phase, strict=True), 2
-    ):
+    for axis, (step, apart, place, count) in enumerate(zip(stride, dilation, places, counts, strict=True), 2):
+        first, rest = divmod(place, step)
         met = [k for k in range(w.shape[axis]) if k * apart % step == rest]
         if not met:
             return None
