@@ -11,8 +11,11 @@ output's indices to the input's.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from math import gcd
+from operator import mul
 
 from retrograd.compiler.record import record
 
@@ -293,3 +296,17 @@ def unflatten(position: Index, shape: Sequence[int]) -> tuple[Index, ...]:
     for size, step in zip(shape, strides(shape), strict=True):
         index.append(Index() if size == 1 else position // step % size)
     return tuple(index)
+
+
+def matched(one: Sequence[int], other: Sequence[int]) -> list[tuple[slice, slice]]:
+    """The axes of two shapes of one size, in runs of equally many elements, as short as can be."""
+    if 0 in one:
+        return [(slice(len(one)), slice(len(other)))]
+    ends = [list(accumulate(shape, mul)) for shape in (one, other)]
+    found, start, begin = list[tuple[slice, slice]](), 0, 0
+    for size in sorted({1, *ends[0]} & {1, *ends[1]}):
+        stop, end = (bisect_right(each, size) for each in ends)
+        if (stop, end) != (start, begin):
+            found.append((slice(start, stop), slice(begin, end)))
+        start, begin = stop, end
+    return found

@@ -8,12 +8,10 @@ it in `OPS`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import accumulate
 from math import prod
-from operator import itemgetter, methodcaller, mul
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, ShapeError
 from retrograd.compiler.ir.arrays import copied, in_order
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
-from retrograd.compiler.ir.index import Bound, Index, flatten, unflatten
+from retrograd.compiler.ir.index import Bound, Index, flatten, matched, unflatten
 from retrograd.compiler.record import record
 
 
@@ -79,7 +77,7 @@ class Reshape(Movement):
         """Axes that make the same ones are taken by themselves: so an index that leads beyond an end, where a
         condition says that nothing is read, stays simple."""
         found: list[Index] = []
-        for mine, theirs in _matched(self.shape, operand.shape):
+        for mine, theirs in matched(self.shape, operand.shape):
             flat, shape = flatten(index[mine], self.shape[mine]), operand.shape[theirs]
             one = sum(size != 1 for size in shape) == 1
             found += [flat if size != 1 else Index() for size in shape] if one else unflatten(flat, shape)
@@ -87,20 +85,6 @@ class Reshape(Movement):
 
     def move_back(self, cotangent: Value, operand: Value) -> Value:
         return reshape(cotangent, operand.shape)
-
-
-def _matched(one: Sequence[int], other: Sequence[int]) -> list[tuple[slice, slice]]:
-    """The axes of two shapes of one size, in runs of equally many elements, as short as can be."""
-    if 0 in one:
-        return [(slice(len(one)), slice(len(other)))]
-    ends = [list(accumulate(shape, mul)) for shape in (one, other)]
-    found, start, begin = list[tuple[slice, slice]](), 0, 0
-    for size in sorted({1, *ends[0]} & {1, *ends[1]}):
-        stop, end = (bisect_right(each, size) for each in ends)
-        if (stop, end) != (start, begin):
-            found.append((slice(start, stop), slice(begin, end)))
-        start, begin = stop, end
-    return found
 
 
 @register

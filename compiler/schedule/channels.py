@@ -77,6 +77,7 @@ def _together(extent: int, size: int) -> int:
 
 
 def along_channels(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
+    """Loops over tiles of a product `in_groups`, and what is done with its results."""
     assert isinstance(d, Grouped)
     c = d.c
     pieces, *batch = d.batch
@@ -86,7 +87,8 @@ def along_channels(d: Digits, machine: Machine, lanes: int) -> list[Statement]:
     sums = Buffer("sums", c.out.dtype, pieces.extent * size, Space.ARENA)
     product = replace(c, stores=(Store(sums, at(pieces) * size + place, Load(c.out, c.place), c.where),))
     total = tree("add", [Load(sums, place + k * size) for k in range(pieces.extent)])
-    return [*along_columns(replace(d, c=product), machine, lanes, True), *_used(d, results, total, lanes)]
+    tiles = along_columns(replace(d, c=product), machine, lanes, keeps_lines=True)
+    return [*tiles, *_used(d, results, total, lanes)]
 
 
 def _used(d: Grouped, results: Sequence[Axis], total: Expression, lanes: int) -> tuple[Statement, ...]:
