@@ -3,6 +3,8 @@ each edge of vectors and tiles, threads. A new kind of window is a row of `CASES
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from gradients import gradient
 from native import Array, Program, build, graph_of
 
+import retrograd
+from retrograd.compiler.errors import ShapeError
 from retrograd.compiler.ir.graph import Graph, Node, Value
 from retrograd.compiler.ops.convolution import convolution, transposed_convolution
 from retrograd.compiler.ops.pool import max_pool
@@ -181,6 +185,20 @@ def test_a_convolution_of_another_reads_its_result_through_windows(torch: Module
     for each in (w, v):
         theirs = torch.nn.functional.conv2d(theirs, torch.from_numpy(each), padding=1)
     np.testing.assert_allclose(program(x, w, v)[0], theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_other_channels_are_refused_of_the_input_as_given(torch: ModuleType, compiled: bool) -> None:
+    def padded(t: ModuleType, x: Any, w: Any) -> Any:
+        return t.nn.functional.conv2d(x, w, padding=1)
+
+    with pytest.raises(RuntimeError) as theirs:
+        padded(torch, torch.ones(2, 16, 4, 4), torch.ones(32, 8, 3, 3))
+    ours = partial(padded, retrograd)
+    with pytest.raises(ShapeError, match=re.escape(str(theirs.value))):
+        (retrograd.compile(ours) if compiled else ours)(
+            retrograd.ones(2, 16, 4, 4), retrograd.ones(32, 8, 3, 3)
+        )
 
 
 @pytest.mark.parametrize("images", [1, 3])

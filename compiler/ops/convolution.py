@@ -48,16 +48,7 @@ class Convolution(Composite):
             raise ShapeError(
                 what, f"both must have {len(self.stride) + 2} axes", "x is [N, C, …], w is [O, C / groups, …]"
             )
-        if x.shape[1] != w.shape[1] * self.groups or w.shape[0] % self.groups:
-            raise ShapeError(
-                what,
-                mirrored(
-                    f"Given groups={self.groups}, weight of size {list(w.shape)}, expected "
-                    f"input{list(x.shape)} "
-                    f"to have {w.shape[1] * self.groups} channels, but got {x.shape[1]} channels instead"
-                ),
-                "and the number of outputs must be divisible by groups",
-            )
+        check_channels(x.shape, w.shape, self.groups)
         spans = [d * (k - 1) + 1 for k, d in zip(w.shape[2:], self.dilation, strict=True)]
         if any(span > size for span, size in zip(spans, x.shape[2:], strict=True)):
             raise ShapeError(
@@ -280,6 +271,19 @@ def padded(
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
+def check_channels(x: Sequence[int], w: Sequence[int], groups: int) -> None:
+    """Refuse an input of this shape that has other channels than the weight is for."""
+    if len(x) == len(w) and (x[1] != w[1] * groups or w[0] % groups):
+        raise ShapeError(
+            f"convolution of shape {list(x)} by a weight of shape {list(w)}",
+            mirrored(
+                f"Given groups={groups}, weight of size {list(w)}, expected input{list(x)} "
+                f"to have {w[1] * groups} channels, but got {x[1]} channels instead"
+            ),
+            "and the number of outputs must be divisible by groups",
+        )
+
+
 def convolution(
     x: Value,
     w: Value,
@@ -290,6 +294,7 @@ def convolution(
     groups: int = 1,
 ) -> Value:
     """As `torch.nn.functional.conv1d`, `conv2d`, …; the padding is (before, after) for each axis."""
+    check_channels(x.shape, w.shape, groups)
     x = padded(x, [low for low, _ in padding], [high for _, high in padding])
     return apply(Convolution(tuple(stride), tuple(dilation), groups), x, w, *([] if bias is None else [bias]))
 
