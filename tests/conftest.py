@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.ops import exchanges, ldl, routines
 from retrograd.runtime.eager import adjoints
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
+from retrograd.runtime.native import cache
 from retrograd.runtime.native.small import program
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -87,6 +89,19 @@ def collects_its_own() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def allocated_blocks() -> Callable[[], int]:
+    """How many blocks of memory Python's objects have, once garbage is collected and no thread of ours is
+    at work: one that writes compiled code may be looking through a hundred thousand files."""
+
+    def count() -> int:
+        cache.flush()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    return count
 
 
 @pytest.fixture
