@@ -133,8 +133,16 @@ def erfcx(x: mp.mpf, shift: int) -> mp.mpf:
 
 
 def erfc_body_single(t: mp.mpf) -> mp.mpf:
-    """exp(x²) erfc(x) (x + 3), with t = (x - 3) / (x + 3)."""
-    return erfcx(3 * (1 + t) / (1 - t), 3)
+    """exp(x²) erfc(x) (x + 2), with t = 1 / (x + 2) - 383/2048."""
+    return erfcx(1 / (t + ERFC_MIDDLE) - 2, 2)
+
+
+def exact_at_0(t: mp.mpf) -> mp.mpf:
+    """The weight of relative errors, but for those near x = 0, which count more."""
+    return (1 + 20 * (2 * (t + ERFC_MIDDLE)) ** 60) / erfc_body_single(t)
+
+
+ERFC_MIDDLE = mp.mpf(383) / 2048
 
 
 def erfinv_tail(t: mp.mpf) -> mp.mpf:
@@ -237,8 +245,9 @@ FITS = {
     "ERF_TAIL f32": Fit(erf_tail, 0, 0.81, 6, one, 24),
     "ERF_TAIL f64": Fit(erf_tail, 0, 1, 12, one, 53),
     "ERFC_LOG f32": Fit(lambda x: mp.log(mp.erfc(x)), 0.89, 3.95, 6, mp.erfc, 24),
-    "ERFC_BODY_SINGLE f64": Fit(erfc_body_single, -1, 0.543, 9, lambda t: 1 / erfc_body_single(t), 53),
-    "EXP_SINGLE f64": Fit(mp.exp, -0.348, 0.348, 6, lambda t: mp.exp(-t), 53),
+    "ERFC_BODY_SINGLE f32": Fit(
+        erfc_body_single, mp.mpf(10) / 121 - ERFC_MIDDLE, 0.5 - ERFC_MIDDLE, 9, exact_at_0, 24
+    ),
     "ERFC_BODY f64": Fit(erfc_body, -0.6, 0.865, 23, one, 53),
     "LGAMMA_NEAR f64": Fit(lgamma_near, -1, 1, 27, one, 53),
     "LGAMMA_MIDDLE f64": Fit(lgamma_middle, -2.5, 2.5, 27, one, 53),

@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[Function, float, float]] = {
     "pow": (power.pow, 1.0, 1.0),
     "rsqrt": (power.rsqrt, 2.0, 2.0),
     "erf": (special.erf, 2.0, 2.0),
-    "erfc": (special.erfc, 1.0, 2.0),
+    "erfc": (special.erfc, 2.0, 2.0),
     "erfinv": (special.erfinv, 2.0, 1.0),
     "lgamma": (widened(gamma.lgamma), 1.0, 1.0),
     "digamma": (widened(gamma.digamma), 1.0, 1.5),

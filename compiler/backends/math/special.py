@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.math.exponential import LOG2E, exp_reduced, nearest, power_of_two, reduced
+from retrograd.compiler.backends.math.exponential import (
+    LOG2E,
+    exp_reduced,
+    expm1_reduced,
+    nearest,
+    power_of_two,
+    reduced,
+    scaled,
+)
 from retrograd.compiler.backends.math.floats import (
     FORMATS,
     at_most,
+    fast_two_sum,
     horner,
     horner_words,
     quotient,
@@ -35,15 +44,11 @@ ERFC_LOG = (
     -0.000152780049, -1.12785614, -0.636872351, -0.1042092, 0.0223636739, -0.00307832332, 0.000199604445,
 )  # fmt: skip
 
-# exp(x²) erfc(x) (x + 3) for 0 <= x <= 10.1, in (x - 3) / (x + 3); exp on |r| <= 0.348. In f64, for f32
+# exp(x²) erfc(x) (x + 2) for 0 <= x <= 10.1, in 1 / (x + 2) - 383/2048. The first is of 23 bits, so that its
+# distance from the sum, which may be more than twice as large, has no rounding
 ERFC_BODY_SINGLE = (
-    1.0740069072936016, -0.88339448522623587, 0.59022834040304084, -0.31046605930079019, 0.11952849002119344,
-    -0.026839555072781105, -0.0012237223472133147, 0.0030807470520679199, -0.00048741725342690807,
-    -0.00032805186349114024,
-)  # fmt: skip
-EXP_SINGLE = (
-    1.0000000006116871, 1.0000000370148245, 0.49999991281535583, 0.1666641679862273, 0.041668385981248772,
-    0.00837511109786113, 0.0013828931000275805,
+    0.86552918, 2.21800542, 3.9189496, 3.40377641, -2.82992721, -9.82120514, 3.08237123, 32.2059898,
+    -45.9231491, 17.4550457,
 )  # fmt: skip
 
 # exp(x²) erfc(x) (x + 2) for x >= 1/2, in (x - 2) / (x + 2)
@@ -115,26 +120,37 @@ def erfc_positive(x: Value) -> Value:
 
 
 def erfc_single(x: Value) -> Value:
-    """Of an f32, in the arithmetic of f64, whose roundings then count for nothing."""
-    size, bell = _bell(x)
-    above = 1.0 / (size + 3.0)
-    body = horner((size - 3.0) * above, ERFC_BODY_SINGLE) * above
-    far = (bell * body).to("f32")
+    """Of an f32. v = 1 / (|x| + 2) is rounded twice; body times v loses 2.8 v + 1 times as much as that,
+    which is put back with what else is lost."""
+    size, (square_low, share, bell, n, exponent) = _single(x), _bell(x)
+    below, below_low = fast_two_sum(size.same(2.0), size)
+    v = 1.0 / below
+    off = fma(fma(-v, below_low, fma(-v, below, 1.0)), fma(v, 2.8, 0.96), -square_low)
+    body, body_low = horner_words(v - 383 / 2048, ERFC_BODY_SINGLE)
+    tail, tail_low = two_product(body, v)
+    lost = fma(tail, off, fma(body_low, v, tail_low))
+    far = scaled(tail + fma(tail, share, lost * bell), n, exponent)
     return select(x < 0.0, 2.0 - far, far)
 
 
 def bell_single(x: Value) -> Value:
     """exp(-x²) of an f32: a part of `erfc_single`, so next to nothing where that is computed, too."""
-    return _bell(x)[1].to("f32")
+    square_low, _, bell, n, exponent = _bell(x)
+    return scaled(fma(-square_low, bell, bell), n, exponent)
 
 
-def _bell(x: Value) -> tuple[Value, Value]:
-    """|x|, or where all is 0 from there on, and exp(-x²), as f64."""
-    size = at_most(fabs(x), 10.5).to("f64")
-    square = size * size
-    n, exponent = nearest(square, -LOG2E, FORMATS["f64"].bias)
-    share = horner(fma(n, -FORMATS["f64"].ln2[0], -square), EXP_SINGLE)
-    return size, share * power_of_two(exponent, "f64")
+def _single(x: Value) -> Value:
+    """|x|, or where all is 0 from there on."""
+    return at_most(fabs(x), 10.5)
+
+
+def _bell(x: Value) -> tuple[Value, ...]:
+    """The second word of x², which counts, as exp blows up a square's rounding; exp of less the first / 2**n,
+    less 1 and whole; n as a float, and as `scaled` takes it."""
+    square, low = two_product(_single(x), _single(x))
+    n, exponent = nearest(-square, LOG2E, 2 * FORMATS["f32"].bias)
+    share = expm1_reduced(reduced(-square, n))
+    return low, share, 1.0 + share, n, exponent
 
 
 def erfc(x: Value) -> Value:
