@@ -64,9 +64,10 @@ def accelerator(t: Any) -> Any:
     return [*found, a.current_accelerator(check_available=True)]
 
 
-PROGRAMS: list[Callable[[Any], Any]] = [
-    blocks, chosen, elsewhere, accelerator,
-    lambda t: t.set_default_device("nowhere"),
+PROGRAMS: list[Callable[[Any], Any]] = [blocks, chosen, elsewhere, lambda t: t.set_default_device("nowhere")]
+
+WITHOUT_ACCELERATOR: list[Callable[[Any], Any]] = [
+    accelerator,
     lambda t: t.accelerator.set_device_index(0),
     *(lambda t, name=name: getattr(t.accelerator, name)() for name in (
         "current_device_index", "synchronize", "current_stream", "empty_cache", "memory_stats",
@@ -81,6 +82,13 @@ def test_programs_do_as_in_pytorch(program: Callable[[Any], Any], torch: ModuleT
         pytest.skip("PyTorch's answers are those of a machine without a GPU")
     compare(program, torch)
     assert str(rg.get_default_device()) == "cpu"
+
+
+@pytest.mark.parametrize("program", WITHOUT_ACCELERATOR)
+def test_no_accelerator_is_told_as_by_pytorch(program: Callable[[Any], Any], torch: ModuleType) -> None:
+    if rg.cuda.is_available() or torch.accelerator.current_accelerator() is not None:
+        pytest.skip("PyTorch's answers are those of its build for CPUs, on a machine without a GPU")
+    compare(program, torch)
 
 
 def test_what_is_replayed_and_compiled_follows_the_default_device() -> None:

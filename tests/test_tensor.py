@@ -434,6 +434,24 @@ def test_a_subclass_takes_part() -> None:
     assert type(pickle.loads(pickle.dumps(Tensor(np.ones(2))))) is Tensor
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        memoryview, bytes, bytearray, np.frombuffer, int.from_bytes, lambda x: b"".join([x]),
+        lambda x: np.asarray(x).tolist(), lambda x: np.array([x, x]).tolist(), lambda x: bytes(x.half()),
+    ],
+)  # fmt: skip
+def test_elements_go_to_what_reads_memory_as_in_pytorch(take: Any, torch: ModuleType) -> None:
+    """A Tensor has no buffer protocol, which classes written in Python may have from 3.12 on."""
+    found = []
+    for t in (torch, retrograd):
+        try:
+            found.append(take(t.tensor([1, 2])))
+        except TypeError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
 def test_dlpack_goes_both_ways(torch: ModuleType) -> None:
     x = Tensor(np.arange(3.0))
     theirs = torch.from_dlpack(x)

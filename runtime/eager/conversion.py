@@ -142,9 +142,3 @@ def __dlpack__(self: Tensor, *, stream: int | None = None, **options: Any) -> An
 @method()
 def __dlpack_device__(self: Tensor) -> tuple[int, int]:
     return (1, 0) if self.device.index is None else (2, self.device.index)
-
-
-@method()
-def __buffer__(self: Tensor, flags: int) -> memoryview:
-    buffer: Any = self.numpy()
-    return memoryview(buffer)
