@@ -3,8 +3,10 @@
 In flow a Tensor, or dicts, lists and tuples of Tensors and plain values (as a module's or an optimiser's
 `state_dict`); out flows one file. The Tensors lie in it under their paths (`layer.weight`), and what is not a
 Tensor, with the structure, as JSON in the file's metadata. So other programs can read the Tensors, and files
-of other programs, which have no such metadata, are read as a dict of Tensors. A new kind of plain value is a
-member of `_PLAIN`, where JSON has it, or else a line of `_TOLD`; a new kind of group is a line of `_GROUPS`.
+of other programs, which have no such metadata, are read as a dict of Tensors. Tensors that share memory share
+it again when they are read: it is written once, under the path of the Tensor that shows all of it or, if
+there is none, of the first. A new kind of plain value is a member of `_PLAIN`, where JSON has it, or else a
+line of `_TOLD`; a new kind of group is a line of `_GROUPS`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any, Literal
+from ctypes import c_uint8
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,10 +28,13 @@ from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime import safetensors
 from retrograd.runtime.device import as_device, device
+from retrograd.runtime.eager.lying import relaid
+from retrograd.runtime.eager.memory import address, bounds, memory_of, outermost_first, sharing
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.from_data import from_numpy
 from retrograd.runtime.names import Size
 from retrograd.runtime.nn.parameter import Parameter
+from retrograd.runtime.strided import Strides, in_order
 from retrograd.runtime.tensor import Tensor
 
 KEY = "retrograd"
@@ -56,11 +63,12 @@ def save(obj: Any, f: Path) -> None:
     """Write a Tensor, or dicts, lists and tuples of Tensors and plain values, to `f`: a file's name, or a
     file that is open for writing bytes, as a BytesIO.
     """
-    tensors: dict[str, Array] = {}
+    tensors = _Written()
     structure = _taken_apart(obj, "", tensors)
-    text = json.dumps(structure, separators=(",", ":"))
+    memories, shown = tensors.laid()
+    text = json.dumps({"value": structure, "tensors": shown}, separators=(",", ":"))
     with _opened(f, "save", "wb") as file:
-        safetensors.write(file, tensors, {KEY: text})
+        safetensors.write(file, memories, {KEY: text})
 
 
 def load(
@@ -79,10 +87,10 @@ def load(
         raise ArgumentError("load(pickle_module=...)", "nothing is unpickled here", "leave it away")
     with _opened(f, "load", "rb") as file:
         arrays, metadata = _contents(file, f)
-    tensors = {key: _placed(from_numpy(array), map_location) for key, array in arrays.items()}
     if KEY not in metadata:
-        return tensors
-    return _put_together(json.loads(metadata[KEY]), tensors)
+        return {key: _placed(from_numpy(array), map_location) for key, array in arrays.items()}
+    kept = json.loads(metadata[KEY])
+    return _put_together(kept["value"], _read(kept["tensors"], arrays, map_location))
 
 
 def _contents(file: IO[bytes], f: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -124,15 +132,106 @@ def _opened(f: Path, what: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]
         )
 
 
-# ---- the structure as JSON: ["tensor", path, requires_grad, shape], ["plain", x], [kind, parts or words] ---
+# ---- Tensors and their memory ------------------------------------------------------------------------------
 
 
-def _taken_apart(obj: Any, path: str, tensors: dict[str, Any]) -> list[Any]:
+class _Shown(NamedTuple):
+    """How a Tensor is found again."""
+
+    kind: Literal["tensor", "Parameter"]
+    requires_grad: bool
+    memory: str
+    """The name of the array in the file."""
+    dtype: str
+    shape: list[int]
+    steps: list[int]
+    """The bytes from element to element along each axis."""
+    offset: int | None
+    """The bytes before the first element; None where the array is these elements alone, in order."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """The Tensors of an object, each once, by the order in which they are met."""
+
+    names: dict[str, Array] = field(default_factory=dict)
+    tensors: list[Tensor] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
+
+    def number(self, tensor: Tensor, path: str) -> int:
+        """Which one it is. A new one is named by its path, or where two read the same by a longer one."""
+        if id(tensor) not in self.numbers:
+            self.numbers[id(tensor)] = len(self.tensors)
+            self.tensors.append(tensor)
+            name = path or "tensor"
+            while name in self.names:
+                name += "'"
+            self.names[name] = tensor.detach().cpu().numpy()
+        return self.numbers[id(tensor)]
+
+    def laid(self) -> tuple[dict[str, Array], list[_Shown]]:
+        """The arrays of the file, and how the Tensors lie in them."""
+        names, arrays = list(self.names), list(self.names.values())
+        memories: dict[str, Array] = {}
+        places: dict[int, tuple[str, int | None]] = {}
+        for group in sharing(arrays):
+            alone = len(group) == 1
+            name, memory = (names[group[0]], arrays[group[0]]) if alone else _memory(group, names, arrays)
+            memories[name] = np.ascontiguousarray(memory).reshape(memory.shape)
+            for k in group:
+                places[k] = name, None if alone else address(arrays[k]) - address(memory)
+        return memories, [
+            _Shown(
+                "Parameter" if isinstance(tensor, Parameter) else "tensor", bool(tensor.requires_grad),
+                places[k][0], tensor.dtype.torch_name, list(array.shape), list(array.strides), places[k][1],
+            )
+            for k, (tensor, array) in enumerate(zip(self.tensors, arrays))
+        ]  # fmt: skip
+
+
+def _memory(group: list[int], names: list[str], arrays: list[Array]) -> tuple[str, Array]:
+    """What arrays that share memory show together, and its name: one of them that shows all of it in order,
+    or else bytes."""
+    low, high = bounds([arrays[k] for k in group])
+    for k in group:
+        if arrays[k].flags.c_contiguous and bounds([arrays[k]]) == (low, high):
+            return names[k], arrays[k]
+    return names[group[0]], np.ctypeslib.as_array((c_uint8 * (high - low)).from_address(low))
+
+
+def _read(shown: list[list[Any]], memories: dict[str, Array], where: Location) -> list[Tensor]:
+    """The Tensors that are shown in memories. Two that are shown alike share one on any device."""
+    found: list[Tensor] = []
+    alike: dict[str, Tensor] = {}
+    for kind, requires_grad, *place in shown:
+        key = str(place)
+        if key not in alike:
+            name, dtype, shape, steps, offset = place
+            array = _seen(memories[name], dtypes.dtype(dtype).numpy, tuple(shape), tuple(steps), offset)
+            tensor = alike[key] = _placed(from_numpy(array), where)
+        else:
+            tensor = alike[key].detach()
+        parameter = kind == "Parameter"
+        found.append(Parameter(tensor, requires_grad) if parameter else tensor.requires_grad_(requires_grad))
+    return found
+
+
+def _seen(memory: Array, dtype: Any, shape: Strides, steps: Strides, offset: int | None) -> Array:
+    """A Tensor's elements in what was read; an array of their own lies as they did if that leaves no gaps."""
+    if offset is not None:
+        return np.ndarray(shape, dtype, memory_of(memory), offset, steps)
+    memory = memory.reshape(shape)
+    order = outermost_first(steps)
+    dense = in_order(tuple(shape[k] for k in order), memory.itemsize)
+    return relaid(memory, steps) if dense == tuple(steps[k] for k in order) else memory
+
+
+# ---- the structure as JSON: ["tensor", which], ["plain", x], [kind, parts or words] ------------------------
+
+
+def _taken_apart(obj: Any, path: str, tensors: _Written) -> list[Any]:
     if isinstance(obj, Tensor):
-        name = _free(path or "tensor", tensors)
-        tensors[name] = np.ascontiguousarray(obj.detach().cpu().numpy())
-        kind = "Parameter" if isinstance(obj, Parameter) else "tensor"
-        return [kind, name, bool(obj.requires_grad), list(obj.shape)]
+        return ["tensor", tensors.number(obj, path)]
     if isinstance(obj, _PLAIN):
         return ["plain", _plain(obj)]
     if isinstance(obj, dict):
@@ -169,19 +268,11 @@ def _joined(path: str, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _free(name: str, tensors: dict[str, Any]) -> str:
-    """The name, or where two paths read the same a longer one."""
-    while name in tensors:
-        name += "'"
-    return name
-
-
-def _put_together(part: list[Any], tensors: dict[str, Tensor]) -> Any:
+def _put_together(part: list[Any], tensors: list[Tensor]) -> Any:
     kind, *rest = part
-    if kind in ("tensor", "Parameter"):
-        name, requires_grad, shape = rest
-        tensor = tensors[name].reshape(shape)
-        return tensor.requires_grad_(requires_grad) if kind == "tensor" else Parameter(tensor, requires_grad)
+    if kind == "tensor":
+        (which,) = rest
+        return tensors[which]
     if kind == "plain":
         (x,) = rest
         return float(x["float"]) if isinstance(x, dict) else x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickle
@@ -42,6 +43,59 @@ def test_a_leaf_requires_grad_again_and_a_transposed_one_keeps_its_elements(tmp_
     assert second.requires_grad  # as in PyTorch: what is loaded is a leaf
     assert second.is_leaf
     np.testing.assert_array_equal(second.detach(), x.detach().t())
+
+
+def _shown(x: Any) -> list[Any]:
+    """Tensors that lie in the memory of `x`, 3 rows of 4, or beside it."""
+    return [
+        [x, x[1:]], [x[:2], x[1:]], [x[0], x[1]], [x[:, ::2], x[:, 1::2]], [x, x.t()], [x.t()], [x, x],
+        [x, x[1, 1]], [x[:0], x[:0]], [x.detach(), x[2:].detach(), x.clone()], [x[1:, 1:], x[:2, :2]],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("which", range(11))
+@pytest.mark.parametrize("how", ["saved", "copied"])
+def test_what_shared_memory_shares_it_again_as_in_pytorch(which: int, how: str) -> None:
+    torch = peer("torch", "torch")
+    found = []
+    for t in (rg, torch):
+        given = _shown(t.arange(12.0).reshape(3, 4))[which]
+        if how == "saved":
+            t.save(given, file := io.BytesIO())
+            file.seek(0)
+            again = t.load(file)
+        else:
+            again = copy.deepcopy(given)
+        assert (again[0] is again[-1]) == (given[0] is given[-1])
+        for x in again:
+            x.add_(10)
+        found.append([(x.tolist(), x.stride()) for x in again])
+        assert given[0].tolist() == _shown(t.arange(12.0).reshape(3, 4))[which][0].tolist()
+    assert found[0] == found[1]
+
+
+def test_tied_weights_are_tied_again(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    found = again(model.state_dict(), tmp_path)
+    assert found["0.weight"].data_ptr() == found["1.weight"].data_ptr()
+    assert found["0.bias"].data_ptr() != found["1.bias"].data_ptr()
+
+
+def test_elements_of_several_dtypes_in_one_memory(tmp_path: Path) -> None:
+    x = rg.arange(4.0)
+    bits, whole = again([x[1:].view(rg.int32), x], tmp_path)
+    whole.zero_()
+    assert (bits.dtype, bits.tolist()) == (rg.int32, [0, 0, 0])
+
+
+def test_a_copied_parameter_has_memory_of_its_own_and_no_gradient() -> None:
+    for t in (rg, peer("torch", "torch")):
+        weight = t.nn.Parameter(t.ones(2))
+        weight.grad = t.ones(2)
+        first, data = copy.deepcopy([weight, weight.detach()])
+        data.zero_()
+        assert (first.tolist(), first.grad, type(first)) == ([1, 1], None, t.nn.Parameter)
 
 
 def test_nested_values_come_back_as_they_were(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler.errors import GradientError, ShapeError, mirrored
-from retrograd.compiler.ir.graph import Value
+from retrograd.compiler.ir.graph import Array, Value
 from retrograd.compiler.ops.copy import Clone, Contiguous, Ordered
 from retrograd.runtime.eager.formats import (
     checked_format,
@@ -23,6 +23,7 @@ from retrograd.runtime.eager.formats import (
 )
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.kinds import kind_of
+from retrograd.runtime.eager.memory import in_other, memory_of, owner
 from retrograd.runtime.eager.record import RECORD, recorded
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.native.small.copier import copied, copied_in_order
@@ -122,7 +123,7 @@ ordered: Callable[[Tensor], Tensor] = calls.step(
 
 
 @method()
-def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+def __deepcopy__(self: Tensor, memo: dict[Any, Any]) -> Tensor:
     if not self.is_leaf:
         raise GradientError(
             mirrored(
@@ -134,13 +135,21 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(self) in memo:
         return memo[id(self)]  # type: ignore[no-any-return]  # what was put there below
     here = self.read("deepcopy()")
-    with_data = self._value.copy() if isinstance(self._value, DeviceArray) else here.copy(order="K")
+    with_data = self._value.copy() if isinstance(self._value, DeviceArray) else _with_memory(here, memo)
     memo[id(self)] = result = _rebuilt(type(self), with_data, self.requires_grad, {})
     for name, value in deepcopy(self.__dict__, memo).items():
         setattr(result, name, value)
     if self._grad is not None:
         result._grad = __deepcopy__(self._grad, memo)
     return result
+
+
+def _with_memory(array: Array, memo: dict[Any, Any]) -> Array:
+    """What the array shows in a copy of its memory, which is made once for all that is copied together."""
+    whole, copies = owner(array), memo.setdefault("memories", {})
+    if id(whole) not in copies:
+        copies[id(whole)] = whole, memory_of(whole).copy()
+    return in_other(array, copies[id(whole)][1])
 
 
 @method()

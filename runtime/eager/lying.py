@@ -145,7 +145,7 @@ def lay(rule: Rule, result: Any, operands: Sequence[Tensor]) -> Any:
             if isinstance(x._value, Node):
                 trace.lay(x, strides)
         elif type(x._value) is np.ndarray and _is_new(x, operands) and x.stride() != strides:
-            x._value, x._view = _relaid(x._value, strides), None
+            x._value, x._view = relaid(x._value, [step * x.itemsize for step in strides]), None
     return result
 
 
@@ -162,13 +162,12 @@ def laid_like(model: Any, result: Any, operands: Sequence[Tensor]) -> Any:
     several = isinstance(result, tuple)
     for x, other in zip(result if several else (result,), model if several else (model,), strict=True):
         if type(x._value) is np.ndarray and x._view is None and x.stride() != other.stride():
-            x._value = _relaid(x._value, other.stride())
+            x._value = relaid(x._value, [step * x.itemsize for step in other.stride()])
     return result
 
 
-def _relaid(array: Any, strides: Strides) -> Any:
-    """A copy with such strides, that leave no gaps."""
-    steps = [step * array.itemsize for step in strides]
+def relaid(array: Any, steps: Sequence[int]) -> Any:
+    """A copy with such strides, in bytes, that leave no gaps."""
     made = np.ndarray(array.shape, array.dtype, np.empty(array.size, array.dtype), 0, steps)
     made[...] = array
     return made

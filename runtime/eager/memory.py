@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from retrograd.compiler.ir.graph import Array, Op
 from retrograd.compiler.ops.shape import Permute, Reshape, Slice
@@ -68,6 +69,27 @@ def in_other(array: Array, memory: Array) -> Array:
     moved: Array = np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
     moved.flags.writeable = array.flags.writeable
     return moved
+
+
+def bounds(arrays: Sequence[Array]) -> tuple[int, int]:
+    """The addresses of the first byte of arrays, and of that after their last."""
+    spans = [byte_bounds(array) for array in arrays]
+    return min(low for low, _ in spans), max(high for _, high in spans)
+
+
+def sharing(arrays: Sequence[Array]) -> list[list[int]]:
+    """Which arrays may have bytes in common: from the first to the last, those of each overlap with those of
+    another of its group."""
+    groups: list[list[int]] = []
+    end = -1
+    for (low, high), k in sorted((bounds([array]), k) for k, array in enumerate(arrays)):
+        if arrays[k].size and low < end:
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+        if arrays[k].size:
+            end = max(end, high)
+    return groups
 
 
 def located(part: Array, whole: Array) -> tuple[Op, ...] | None:

@@ -29,6 +29,12 @@ class Parameter(Tensor):
             )
         self.requires_grad_(requires_grad)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        """A copy in memory of its own, even of a Parameter that shares it; without gradient or attributes."""
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
+        return memo[id(self)]  # type: ignore[no-any-return]  # what was put there
+
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
