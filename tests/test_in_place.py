@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import peer
 from side_by_side import Program, compare, leaf, ones
 
 import retrograd as rg
@@ -632,3 +633,55 @@ def test_results_may_be_changed_that_pytorch_does_not_keep(step: str, torch: Any
 
     for found, expected in zip(slopes(rg), slopes(torch), strict=True):
         assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gt_", "lt_", "ge_", "le_", "eq_", "ne_", "greater_"])
+@pytest.mark.parametrize("number", [False, True])
+def test_a_comparison_in_place_ends_histories_as_in_pytorch(name: str, number: bool) -> None:
+    def found(t: Any, run: Any) -> Any:
+        def compared(x: Any, y: Any) -> Any:
+            z = x * 2
+            part, whole = z * 1, z * 3
+            getattr(part[1:], name)(1.0 if number else y[1:])
+            getattr(whole, name)(1.0 if number else y)
+            return (part * part + whole + z).sum()
+
+        answers = []
+        for _ in range(3):
+            x, y = (t.tensor(v, requires_grad=True) for v in ([1.0, 2.0, -3.0], [2.0, 0.0, -6.0]))
+            loss = run(compared)(x, y)
+            loss.backward()
+            answers.append((loss.item(), x.grad.tolist(), None if y.grad is None else y.grad.tolist()))
+        z = x * 2
+        answers.append(getattr(z, name)(1.0 if number else y).grad_fn.name())
+        return answers
+
+    expected = found(peer("torch", "torch"), lambda f: f)
+    assert found(rg, lambda f: f) == expected
+    assert found(rg, rg.compile) == expected
+
+
+@pytest.mark.parametrize("name", ["logical_and_", "logical_or_", "logical_xor_", "logical_not_"])
+def test_a_logical_function_in_place_leaves_histories_as_they_were_as_in_pytorch(name: str) -> None:
+    def found(t: Any) -> Any:
+        answers: list[Any] = []
+        for take in (lambda z: z, lambda z: z[1:]):
+            for _ in range(3):
+                leaf = t.tensor([1.0, 0.0, -3.0], requires_grad=True)
+                z = leaf * 2
+                getattr(take(z), name)(*() if name == "logical_not_" else (t.tensor([True]),))
+                (z * z).sum().backward()
+                answers.append((z.tolist(), z.grad_fn.name(), leaf.grad.tolist()))
+            getattr(take(leaf), name)(*() if name == "logical_not_" else (t.tensor([True]),))
+            answers.append((leaf.tolist(), leaf.is_leaf, leaf._version))
+        return answers
+
+    assert found(rg) == found(peer("torch", "torch"))
+
+
+def test_float_power_in_place_is_of_doubles() -> None:
+    for t in (rg, peer("torch", "torch")):
+        assert t.tensor([2.0], dtype=t.float64).float_power_(2).tolist() == [4.0]
+        with pytest.raises(RuntimeError) as raised:
+            t.ones(2).float_power_(2)
+        assert "the base given to float_power_ has dtype Float" in str(raised.value)

@@ -57,7 +57,7 @@ row("sqrt",       "sqrt(x)",        FLOAT,   np.sqrt, domain="x > 0")
 row("rsqrt",      "1 / sqrt(x)",    FLOAT,   special.rsqrt, ["-0.5 * out**3"], domain="x > 0")
 row("cbrt",       "sign(x) * abs(x)**(1/3)", FLOAT, np.cbrt, ["1 / (3 * out**2)"], domain="x != 0")
 row("pow",        "x**y",           NUMBER,  special.power, domain="x > 0", partials=[
-    "where(y == 0 and not abs(1 / x) < inf, 0, ct * (y * x**(y - 1)))",
+    "where(y == 0 and not abs(ct / x) < inf, 0, ct * (y * x**(y - 1)))",
     "where(x == 0 and y >= 0, 0, ct * (out * log(x)))"])
 row("hypot",      "sqrt(x**2 + y**2)", FLOAT, np.hypot, domain="x != 0 and y != 0")
 row("lerp",       "where(abs(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))", FLOAT,

@@ -164,11 +164,23 @@ def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tens
     return _into(out, APPLY["pow"](input, exponent))
 
 
-@entered()
+@entered(in_place=False)
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """`input ** exponent` in double precision."""
     x, y = (cast(x, dtypes.float64) if isinstance(x, Tensor) else float(x) for x in (input, exponent))
     return APPLY["pow"](x, y)
+
+
+@method()
+def float_power_(self: Tensor, exponent: Operand) -> Tensor:
+    """`float_power` of a Tensor in double precision, in place."""
+    if self.dtype is not dtypes.float64:
+        words = "the base given to float_power_ has dtype {} but the operation's result requires dtype Double"
+        raise DtypeError(mirrored(words.format(bare_legacy_name(self.dtype))))
+    return _float_power_(self, exponent)
+
+
+_float_power_ = in_place_of("float_power", float_power)
 
 
 @entered()

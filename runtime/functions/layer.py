@@ -301,7 +301,17 @@ def group_norm(
             f"group_norm of a tensor of shape {list(input.shape)}",
             mirrored(f"Expected at least 2 dimensions for input tensor but received {input.ndim}"),
         )
+    channels = input.shape[0] * input.shape[1]
+    _check_several([channels // num_groups if num_groups else channels, num_groups, *input.shape[2:]])
     return normal.group_norm(input, num_groups, weight, bias, eps)
+
+
+def _check_several(sizes: Sequence[int]) -> None:
+    """Raise where each channel, along axis 1, has one value, so that its variance says nothing."""
+    if prod((sizes[0], *sizes[2:])) == 1:
+        raise ArgumentError(
+            mirrored(f"Expected more than 1 value per channel when training, got input size {sizes}")
+        )
 
 
 @functional("batch_norm", replay="results and updates")
@@ -316,13 +326,7 @@ def batch_norm(
     """
     axis_of(1, input.ndim, "batch_norm")
     if training:
-        if prod((input.shape[0], *input.shape[2:])) == 1:
-            raise ArgumentError(
-                f"batch_norm of a tensor of shape {list(input.shape)}",
-                mirrored(
-                    f"Expected more than 1 value per channel when training, got input size {input.shape}"
-                ),
-            )
+        _check_several(input.shape)
         if running_mean is not None and running_mean.numel() != input.shape[1]:
             raise ShapeError(
                 mirrored(f"running_mean should contain {input.shape[1]} elements not {running_mean.numel()}")

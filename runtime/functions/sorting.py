@@ -103,9 +103,12 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 def _median(name: str, ignore_nan: bool) -> Callable[..., Any]:
     @public(name, method=True, replay=True)
     def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+        if dim is None and not input.numel():
+            return like(float("nan"), input)
+        if input.dtype is dtypes.bool_:
+            kernel = "median_cpu" if dim is None else "median_out"
+            raise DtypeError(mirrored(f"\"{kernel}\" not implemented for 'Bool'"))
         if dim is None:
-            if not input.numel():
-                return like(float("nan"), input)
             return order.middle(moves.reshape(input, (input.numel(),)), ignore_nan)
         return _one_of_each(name, input, dim, keepdim, lambda x, axis: order.median(x, axis, ignore_nan))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored, warn
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.shape import cast
 from retrograd.runtime import grad_functions, tracing
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
@@ -21,11 +22,12 @@ from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import updated
 from retrograd.runtime.eager.replay import called, name_history, planned
 from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.eager.underived import ended
 from retrograd.runtime.functions.call_sites import call_site
 from retrograd.runtime.functions.kernels import check_kernel
 from retrograd.runtime.functions.rows import APPLY, ROWS, Function, written_over
 from retrograd.runtime.functions.telling import tell
-from retrograd.runtime.modes import STATE
+from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
@@ -55,8 +57,34 @@ def check_category(tensor: Tensor, result: Tensor) -> None:
         )
 
 
+_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+"""In place they end the histories of their operands."""
+_TRUTHS = ("logical_and", "logical_or", "logical_xor", "logical_not")
+"""In place they change nothing about a Tensor but its elements: its history, if any, stays what it was."""
+
+
+def _ending(name: str, compare: Function) -> Function:
+    """A comparison of the operand's own dtype, through which cotangents are zeros."""
+
+    @wraps(compare)
+    def ending(self: Tensor, other: Any) -> Tensor:
+        shown = f"{name.title()}Backward{int(isinstance(other, Tensor))}"
+        return ended(cast(compare(self, other), self.dtype), (self, other), shown)
+
+    return ending
+
+
 def in_place_of(name: str, function: Function) -> Function:
     """`x.name_(…)`: the result of `name` becomes x's value and history."""
+    if name in _TRUTHS:
+        return no_grad(_general_update(name, function))  # type: ignore[no-any-return]  # decorated
+    own = grad_functions.FUNCTIONS.get(f"{name}_")
+    apart = _ending(name, function) if name in _COMPARISONS else function
+    update = _general_update(name, apart)
+    return changing(update, apart if own is None else called(own, apart), ROWS.get(name))
+
+
+def _general_update(name: str, function: Function) -> Function:
     row, own = ROWS.get(name), grad_functions.FUNCTIONS.get(f"{name}_")
     shown = own or grad_functions.FUNCTIONS.get(name)
 
@@ -82,7 +110,7 @@ def in_place_of(name: str, function: Function) -> Function:
             tell(error, f"{name}_", (self, *args), kwargs)
 
     update.__name__ = update.__qualname__ = f"{name}_"
-    return changing(update, function if own is None else called(own, function), row)
+    return update
 
 
 def changing(update: Function, apart: Function, row: Elementwise | None = None) -> Function:
