@@ -77,7 +77,7 @@ def _ending(name: str, compare: Function) -> Function:
 def in_place_of(name: str, function: Function) -> Function:
     """`x.name_(…)`: the result of `name` becomes x's value and history."""
     if name in _TRUTHS:
-        return no_grad(_general_update(name, function))  # type: ignore[no-any-return]  # decorated
+        return no_grad(_general_update(name, function))
     own = grad_functions.FUNCTIONS.get(f"{name}_")
     apart = _ending(name, function) if name in _COMPARISONS else function
     update = _general_update(name, apart)
