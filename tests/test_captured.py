@@ -261,3 +261,46 @@ def test_very_many_specialisations_are_told_at_the_users_line() -> None:
     with pytest.warns(RuntimeWarning, match="was compiled 32 times, for different .* or paths: pass") as told:
         f(1.0, 31)
     assert told[0].filename == __file__
+
+
+# ---- the names of globals ----------------------------------------------------------------------------------
+
+_MODEL = """
+class Model:
+    def __init__(self, rg):
+        self.b = self.t = rg.tensor(2.0)
+
+    def __call__(self, x):
+        return (x * self.b + self.t).sum() * scale
+"""
+
+
+@pytest.mark.parametrize("wide", [0, 300])
+def test_a_global_that_is_only_the_name_of_an_attribute_is_none_of_its_business(wide: int) -> None:
+    world: dict[str, Any] = {"__name__": "a_users_script", "scale": 1.0} | {f"n{k}": 1.0 for k in range(wide)}
+    more = "".join(f" + n{k}" for k in range(wide))
+    exec(_MODEL.replace("* scale", f"* (scale{more})"), world)
+    f, x = rg.compile_grad(world["Model"](rg)), rg.ones(3)
+    for turn in range(4):
+        world |= {"b": turn / 7, "t": [turn]}
+        assert f(x).item() == 12 * (1 + wide)
+    assert f.specialisations == 1
+    world["n299" if wide else "scale"] = 2.0
+    assert f(x).item() == 12 * (2 + wide)
+
+
+def test_what_changes_outside_at_each_call_is_told_once() -> None:
+    world: dict[str, Any] = {"__name__": "a_users_script", "a": 0, "b": 0}
+    exec("def f(x): return (x * a + b).sum()", world)
+    weight = rg.ones(3, requires_grad=True)
+    optimizer = rg.optim.SGD([weight], 0.0)
+    for call in rg.compile_grad(world["f"]), rg.compile_step(lambda x: world["f"](x * weight), optimizer):
+        for turn in range(8):
+            world["b"] = turn
+            call(rg.ones(3))
+        world["b"] = 8
+        with pytest.warns(RuntimeWarning, match="8 times because .*b, read from outside, had") as told:
+            call(rg.ones(3))
+        assert [each.filename for each in told] == [__file__]
+        world["b"] = 9
+        assert call(rg.ones(3)).item() == 27

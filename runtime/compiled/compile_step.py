@@ -17,7 +17,7 @@ from weakref import WeakSet
 from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.compiled.arguments import Parameters
-from retrograd.runtime.compiled.entries import kind_of_call
+from retrograd.runtime.compiled.entries import VARIANTS, kind_of_call, warn_of_changes
 from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.recording import LOCK
 from retrograd.runtime.compiled.specialise import Call, Specialisation, followed
@@ -30,8 +30,6 @@ from retrograd.runtime.optim.update import Formula
 from retrograd.runtime.paths import Answers
 from retrograd.runtime.pytree import Structure, identities
 
-_PLANS = 8
-"""Plans kept for one kind of batch."""
 _STEPS: WeakSet[CompiledStep] = WeakSet()
 
 
@@ -52,6 +50,7 @@ class CompiledStep:
         self._function, self._optimizer, self._has_aux, self._clip = function, optimizer, has_aux, clip
         self._parameters = Parameters(function, None, ())
         self._table: dict[object, list[Plan]] = {}
+        self._told = set[str]()
         self._last: Plan | None = None
         self._lock = threading.RLock()
         _STEPS.add(self)
@@ -202,7 +201,10 @@ class CompiledStep:
             return plan.run(known)
 
         plan = Plan(self._optimizer, found, trained, clocks, structure, leaves, self._clip, miss)
-        self._table[key] = [plan, *self._table.get(key, ())][:_PLANS]
+        plans = [plan, *self._table.get(key, ())]
+        self._table[key] = plans[:VARIANTS]
+        if len(plans) > VARIANTS:
+            warn_of_changes(plans[1].specialisation, self._told)
         return plan
 
 

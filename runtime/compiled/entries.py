@@ -28,7 +28,7 @@ from retrograd.runtime.pytree import Identity, Structure
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 
-_VARIANTS = 8
+VARIANTS = 8
 """Specialisations kept for one kind of call, for different worlds outside."""
 _PATHS = 64
 """The same of a function that goes different ways for different elements."""
@@ -52,10 +52,11 @@ class Entry(NamedTuple):
 class Entries:
     """Those of one function, by the kind of call."""
 
-    __slots__ = ("_table",)
+    __slots__ = "_table", "_told"
 
     def __init__(self) -> None:
         self._table: dict[object, list[Entry]] = {}
+        self._told = set[str]()
 
     def __len__(self) -> int:
         return sum(map(len, self._table.values()))
@@ -72,8 +73,10 @@ class Entries:
         gone = [k for k, entries in table.items() if any(i.gone for e in entries for i in e.held)]
         dropped = [each for old in gone for each in table.pop(old)]
         variants = [entry, *(each for each in table.get(key, ()) if not _same_path(each, entry))]
-        most = _VARIANTS if entry.specialisation.path is None else _PATHS
+        most = VARIANTS if entry.specialisation.path is None else _PATHS
         table[key] = variants[:most]
+        if most == VARIANTS < len(variants):
+            warn_of_changes(variants[1].specialisation, self._told)
         return [*dropped, *variants[most:]]
 
     def warn_of_many(self, name: str) -> None:
@@ -84,6 +87,20 @@ class Entries:
                 "or paths: pass numbers that change as floats or Tensors, choose between values with where()",
                 RuntimeWarning,
             )
+
+
+def warn_of_changes(before: Specialisation, told: set[str]) -> None:
+    """Tell the user, once for each, of what is read from outside and found changed time and again."""
+    changed = {read.name for read in before.guards.broken()} - told
+    if changed:
+        told |= changed
+        name, shown = before.recording.name, ", ".join(sorted(changed))
+        warn(
+            f"{name} has been compiled anew more than {VARIANTS} times because {shown}, read from outside, "
+            "had changed: pass it as an argument (a number that changes as a float or a Tensor), "
+            "or let one Tensor stay and change its elements",
+            RuntimeWarning,
+        )
 
 
 def _same_path(old: Entry, new: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 A function is compiled for the world that it was traced in: plain constants in closures, globals, defaults and
 attributes are built in, and Tensors there are inputs, found by identity. `reads(function)` walks over all
-that its code may look at, by the names in the bytecode: cells, globals, defaults, attributes of objects,
+that its code may look at, by the bytecode: cells, globals, defaults, attributes of objects,
 items of containers, and on into the user's functions that it calls. `Guards(reads).hold()` says whether all
 of it is still the same. Python's own modules, installed packages and this library are taken to be constant.
 
@@ -18,6 +18,7 @@ import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from opcode import EXTENDED_ARG, opmap
 from operator import attrgetter, contains, getitem, is_, itemgetter
 from pathlib import Path
 from typing import Any
@@ -192,9 +193,8 @@ class _Walk:
             return
         for label, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             self.read(getattr, cell, "cell_contents", label)
-        for code in _codes(value.__code__):
-            for label in code.co_names:
-                self.read(getitem, value.__globals__, label, label)
+        for label in dict.fromkeys(n for code in _codes(value.__code__) for n in _globals_of(code)):
+            self.read(getitem, value.__globals__, label, label)
         if value.__defaults__:
             self.read(getattr, value, "__defaults__", name)
         self.visit(value.__kwdefaults__, name)
@@ -307,6 +307,22 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
+
+
+_BY_NAME = {opmap.get(name): 0 for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL")}
+_GLOBAL = {opmap["LOAD_GLOBAL"]: 1, **_BY_NAME}
+"""What of an instruction's argument, which says which name of the code, does not: the lowest bits."""
+
+
+def _globals_of(code: types.CodeType) -> Iterator[str]:
+    """The names of globals. The others that a code mentions are attributes, whose names a script's variables
+    may have by chance."""
+    before = 0
+    for operation, argument in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+        argument |= before
+        before = argument << 8 if operation == EXTENDED_ARG else 0
+        if operation in _GLOBAL:
+            yield code.co_names[argument >> _GLOBAL[operation]]
 
 
 _PACKAGES = {"site-packages", "dist-packages"}
