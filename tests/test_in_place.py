@@ -685,3 +685,46 @@ def test_float_power_in_place_is_of_doubles() -> None:
         with pytest.raises(RuntimeError) as raised:
             t.ones(2).float_power_(2)
         assert "the base given to float_power_ has dtype Float" in str(raised.value)
+
+
+_WINDOWED = {
+    "filled": lambda t, u: u.fill_(2),
+    "zeroed": lambda t, u: u.zero_(),
+    "all": lambda t, u: u.__setitem__(slice(None), 4.0),
+    "a column": lambda t, u: u.__setitem__((slice(None), 1), 3.0),
+    "a window": lambda t, u: u.__setitem__(1, t.tensor([5.0, 6.0, 7.0])),
+    "a scaled window": lambda t, u: u[1].mul_(3),
+    "sums in a column": lambda t, u: u[:, 2].add_(t.arange(6.0)),
+    "under a mask": lambda t, u: u[:, 0].masked_fill_(u[:, 0] > 3, 9.0),
+}
+
+
+@pytest.mark.parametrize("write", _WINDOWED)
+@pytest.mark.parametrize("look", ["unfold", "as_strided"])
+def test_sliding_windows_are_written_to_as_in_pytorch(write: str, look: str) -> None:
+    """All of them by one value, and parts in which no element comes twice."""
+
+    def found(t: Any, compiled: bool) -> Any:
+        def windows(x: Any) -> Any:
+            return x.unfold(0, 3, 1) if look == "unfold" else x.as_strided((6, 3), (1, 1))
+
+        def loss(x: Any) -> Any:
+            whole = x * 1
+            shown = windows(whole)
+            _WINDOWED[write](t, shown)
+            return (whole * t.arange(1.0, 9.0)).sum() + (shown * 2).sum()
+
+        run = rg.compile(loss) if compiled else loss
+        answers = []
+        for _ in range(1 if compiled else 3):
+            x = t.arange(8.0, requires_grad=True)
+            value = run(x)
+            value.backward()
+            bare = t.arange(8.0)
+            _WINDOWED[write](t, windows(bare))
+            answers.append((value.item(), x.grad.tolist(), bare.tolist()))
+        return answers
+
+    expected = found(peer("torch", "torch"), False)
+    assert found(rg, False) == expected
+    assert found(rg, True) == expected[:1]

@@ -25,6 +25,17 @@ from retrograd.compiler.ops.shape import Movement, Source, reshape
 from retrograd.compiler.record import record
 
 
+def meeting(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements with such strides may be one: some axis steps no farther than inner ones reach."""
+    axes = sorted((abs(stride), size) for size, stride in zip(shape, strides, strict=True) if size > 1)
+    span = 0
+    for stride, size in axes:
+        if stride <= span:
+            return True
+        span += stride * (size - 1)
+    return False
+
+
 @record
 class _Layout(Op):
     shape: tuple[int, ...]
@@ -41,12 +52,7 @@ class _Layout(Op):
     @property
     def meets(self) -> bool:
         """Whether elements of the view may be one element of the memory."""
-        span = 0
-        for axis in reversed(self._by_stride()):
-            if abs(self.strides[axis]) <= span:
-                return True
-            span += abs(self.strides[axis]) * (self.shape[axis] - 1)
-        return False
+        return meeting(self.shape, self.strides)
 
     def _check(self, what: str, length: int) -> None:
         """Raise where elements lie outside, or there are none."""

@@ -140,8 +140,10 @@ class Window(Movement):
             inner.append(x.strides[axis] * dilation)
             strides[axis] *= step
         shape = self.infer(Type(x.shape, dtypes.of(x))).shape
-        apart = x.flags.writeable and not self.overlaps
-        return np.lib.stride_tricks.as_strided(x, shape, (*strides, *inner), writeable=apart)
+        view = np.lib.stride_tricks.as_strided(x, shape, (*strides, *inner), writeable=x.flags.writeable)
+        if self.overlaps:
+            view.flags.writeable = False  # who opens it knows what he writes
+        return view
 
     @property
     def overlaps(self) -> bool:

@@ -9,7 +9,6 @@ themselves, between `check_writable(x)` and `changed(x)`. A view takes its base 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.history import edge_of
-from retrograd.runtime.eager.memory import located
+from retrograd.runtime.eager.memory import located, meets, reopened, repeats
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.eager.opnodes import OpNode, counter_of, launching
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
@@ -35,7 +34,6 @@ from retrograd.runtime.eager.views import (
     overlaps,
     placed,
     shortened,
-    slides,
     way_back,
 )
 from retrograd.runtime.eager.wholes import of_call
@@ -123,17 +121,16 @@ def check_writable(tensor: Tensor, filled: bool = False) -> None:
     if isinstance(value, DeviceArray):
         repeated = value.layout.repeats
     elif isinstance(value, Node):
-        repeated = view is not None and overlaps(view.path)
+        repeated = view is not None and not filled and overlaps(view.path, view.base._value.type)
     else:
+        closed, meeting = not value.flags.writeable, meets(value)
         recorded = STATE.grad and (tensor._requires_grad or (view is not None and view.base._requires_grad))
-        closed = not value.flags.writeable
-        repeated = closed and _repeats(value) and not filled
-        if view is not None and (closed or recorded):
-            repeated = repeated or (overlaps(view.path) if recorded else slides(view.path))
-        repeated = repeated and value.size > 0
-        if closed and view is not None and not repeated and not _repeats(value):
-            with suppress(ValueError):  # of memory that is read-only itself
+        repeated = meeting and (not filled or (recorded and repeats(value)))
+        if closed and view is not None and not meeting:
+            try:
                 value.flags.writeable = True
+            except ValueError:  # the view of which it is a part is closed, or the memory itself is
+                value = tensor._value = reopened(value)
     if repeated:
         raise ShapeError(
             mirrored(
@@ -142,20 +139,13 @@ def check_writable(tensor: Tensor, filled: bool = False) -> None:
                 "location. Please clone() the tensor before performing the operation."
             )
         )
-    if isinstance(value, np.ndarray) and not (value.flags.writeable or _repeats(value)):
+    if isinstance(value, np.ndarray) and not (value.flags.writeable or meets(value)):
         raise ArgumentError("in-place update of a tensor whose memory is read-only", "", "clone() it first")
 
 
-def _repeats(array: Any) -> bool:
-    """Whether elements of an array are one in memory, along some axis."""
-    return any(size > 1 and not step for size, step in zip(array.shape, array.strides))
-
-
 def _apart(array: Any) -> Any:
-    """Of elements that are one in memory, the first, to be written to."""
-    part = array[tuple([slice(None) if step else slice(1) for step in array.strides])]
-    part.flags.writeable = True
-    return part
+    """Of elements that are one in memory along an axis, the first, to be written to."""
+    return reopened(array[tuple([slice(None) if step else slice(1) for step in array.strides])])
 
 
 def _check_history(tensor: Tensor) -> None:
@@ -246,8 +236,7 @@ def _write(tensor: Tensor, new: Tensor) -> None:
         overwrite(tensor._value, new._value)
         changed(tensor)
         return
-    fitted = expand(cast(trace.lift(new), tensor.dtype), tuple(tensor._value.shape))
-    _replace(trace, tensor, fitted)
+    _replace(trace, tensor, cast(trace.lift(new), tensor.dtype))
 
 
 def overwrite(array: Value, value: Value) -> None:
@@ -260,7 +249,7 @@ def overwrite(array: Value, value: Value) -> None:
             array.assign(np.broadcast_to(value.astype(array.dtype.numpy), array.shape))
         return
     value = value.host() if isinstance(value, DeviceArray) else value
-    if array.flags.writeable or not _repeats(array):
+    if array.flags.writeable or not meets(array):
         np.copyto(array, value, casting="unsafe")
     elif not value.ndim:
         np.copyto(_apart(array), value, casting="unsafe")
@@ -275,10 +264,10 @@ def opened(array: Any) -> Any:
 
 
 def _replace(trace: Trace, tensor: Tensor, node: Node) -> None:
-    """Inside a trace: the Tensor is this node from now on, and so is its place in its base."""
+    """Inside a trace: the Tensor is this node from now on, broadcast, and so is its place in its base."""
     view = tensor._view
     if view is None or not trace.owns(tensor):
-        trace.replace(tensor, node)
+        trace.replace(tensor, expand(node, tuple(tensor._value.shape)))
         changed(tensor)
         return
     base = view.base

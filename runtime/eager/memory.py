@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from retrograd.compiler.ir.graph import Array, Op
+from retrograd.compiler.ir.graph import Array, Op, Value
 from retrograd.compiler.ops.shape import Permute, Reshape, Slice
-from retrograd.compiler.ops.strided import layout
+from retrograd.compiler.ops.strided import layout, meeting
 
 
 def address(array: Any) -> int:
@@ -65,10 +65,31 @@ def is_part(array: Any) -> bool:
 
 def in_other(array: Array, memory: Array) -> Array:
     """What lies in other memory where an array lies in its own."""
-    offset = address(array) - address(owner(array))
-    moved: Array = np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
+    moved = _there(array, memory)
     moved.flags.writeable = array.flags.writeable
     return moved
+
+
+def reopened(array: Array) -> Array:
+    """The same elements, to be written to if their memory may be."""
+    return _there(array, memory_of(array))
+
+
+def _there(array: Array, memory: Array) -> Array:
+    offset = address(array) - address(owner(array))
+    return np.ndarray(array.shape, array.dtype, memory, offset, array.strides)
+
+
+def meets(array: Array) -> bool:
+    """Whether several elements of an array may be one in memory."""
+    return array.size > 1 and not array.flags.forc and meeting(array.shape, array.strides)
+
+
+def repeats(array: Value) -> bool:
+    """Whether elements of an array are one in memory along some axis."""
+    if not isinstance(array, np.ndarray):
+        return False
+    return any(size > 1 and not step for size, step in zip(array.shape, array.strides))
 
 
 def bounds(arrays: Sequence[Array]) -> tuple[int, int]:

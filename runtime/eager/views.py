@@ -22,11 +22,12 @@ from retrograd.compiler.ir.graph import Array, Node, Op, Type, Value, apply
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
-from retrograd.compiler.ops.strided import Restrided, Strided
+from retrograd.compiler.ops.strided import Restrided, Strided, meeting
 from retrograd.compiler.ops.window import Diagonal, Window
-from retrograd.runtime.eager.memory import elements, in_other, located, memory_of, owner
+from retrograd.runtime.eager.memory import elements, in_other, located, memory_of, owner, reopened
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.strided import in_order, moved_strides
 from retrograd.runtime.tracing import Trace
 
 AnyTensor = Any
@@ -218,14 +219,17 @@ def walk(path: Sequence[Op], base: Value) -> Value:
     return base
 
 
-def overlaps(path: Sequence[Op]) -> bool:
-    """Whether several elements of the view are one element of the base."""
-    return slides(path) or any(isinstance(op, _REPEATING) for op in path)
-
-
-def slides(path: Sequence[Op]) -> bool:
-    """Whether that is because windows overlap."""
-    return any(isinstance(op, Window) and op.overlaps for op in path)
+def overlaps(path: Sequence[Op], base: Type) -> bool:
+    """Whether several elements of the view may be one element of the base."""
+    if not any(isinstance(op, _REPEATING) for op in path):
+        return False
+    shape, steps = base.shape, in_order(base.shape, 1)
+    for op in path:
+        moved = moved_strides(op, shape, steps)
+        if moved is None:
+            return True
+        shape, steps = op.infer(Type(shape, base.dtype)).shape, moved
+    return meeting(shape, steps)
 
 
 def shortened(path: Sequence[Op], base: Type) -> tuple[Op, ...]:
@@ -265,7 +269,7 @@ def _turned(run: Sequence[Op], before: Type, after: Type) -> list[Op]:
     return found if shape == after.shape else [*found, Reshape(after.shape)]
 
 
-_REPEATING = (Expand, Restrided)
+_REPEATING = (Expand, Restrided, Window)
 
 
 def _types(path: Sequence[Op], base: Type) -> list[Type]:
@@ -284,9 +288,12 @@ def scatter(path: Sequence[Op], base: Type, elements: Value) -> Value:
 
 
 def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
-    """The base, with the view's elements replaced by these."""
+    """The base, with the view's elements replaced by these, or all by one."""
     base_type = Type(tuple(base.shape), dtypes.of(base))
-    everywhere = scatter(path, base_type, elements)
+    shape = _types(path, base_type)[-1].shape
+    if elements.shape != shape and not elements.shape:
+        return rows.where(mask(path, base_type, base), elements, base)
+    everywhere = scatter(path, base_type, expand(elements, shape))
     if not any(isinstance(op, Slice | Select | Diagonal | Strided | Window) for op in path):
         return everywhere
     return rows.where(mask(path, base_type, base), everywhere, base)
@@ -295,13 +302,16 @@ def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
 def mask(path: Sequence[Op], base: Type, like: Value) -> Value:
     """Where the view's elements lie in the base, at the level of `like`."""
     shape = _types(path, base)[-1].shape
-    one: Value = np.ones((), np.bool_)
+    added = any(isinstance(op, _REPEATING) for op in path)
+    kind = dtypes.float32 if added else dtypes.bool_
+    one: Value = np.ones((), kind.numpy)
     if isinstance(like, Node):
         one = like.builder.constant(one)
     elif STATE.trace is not None:
         one = STATE.trace.builder.constant(one)
     ones = expand(unsqueeze(one, range(len(shape))), shape)
-    return scatter(path, Type(base.shape, dtypes.bool_), ones)
+    found = scatter(path, Type(base.shape, kind), ones)
+    return rows.ne(found, 0) if added else found
 
 
 COPY_SLICES = "torch::autograd::CopySlices"
@@ -342,7 +352,7 @@ class CopySlices(GradNode):
                 return [None, part]
             if np.may_share_memory(part, whole):  # no step has made a copy
                 kept = part.copy() if new else None
-                part[...] = 0
+                (part if part.flags.writeable else reopened(part))[...] = 0
                 return [whole, kept]
         base = Type(tuple(cotangent.shape), dtypes.of(cotangent))
         rest = rows.where(mask(self.path, base, cotangent), 0.0, cotangent) if before else None

@@ -26,6 +26,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.eager.inplace import assign, changed, check_writable, opened
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.calls import late
+from retrograd.runtime.eager.memory import repeats
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written
 from retrograd.runtime.functions.gathering import like
@@ -186,7 +187,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     match reading.picks:
         case []:
             name = _WHOLE if elements.ndim else _FILLED
-            assign(view, _fitted(elements, view.shape, expanded=True), name, elements)
+            filled = not elements.ndim and not repeats(view._value)
+            assign(view, _fitted(elements, view.shape, expanded=True), name, elements, filled=filled)
         case [(axis, mask)] if (
             mask.dtype is dtypes.bool_
             and (mask.ndim or counts_unknown(mask))

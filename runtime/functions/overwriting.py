@@ -8,6 +8,7 @@ calls hand over where they are recorded.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from retrograd.compiler.errors import ArgumentError, mirrored
@@ -29,12 +30,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _OVERWRITTEN = Overwritten()
 
 
-def _updating(apart: Callable[..., Tensor], shown: Name) -> Callable[[_F], _F]:
-    """The method that does in place what `apart` does, whose node is called `shown`."""
+def _updating(apart: Callable[..., Tensor], shown: Name, filled: bool = True) -> Callable[[_F], _F]:
+    """The method that does in place what `apart` does, whose node is called `shown`: with one value, if it is
+    `filled`."""
 
     def enter(function: _F) -> _F:
-        update = admitting(function.__name__, function)
-        return method()(changing(update, replayed(apart, shown)))  # type: ignore[return-value]  # called as it is
+        update, assigned = admitting(function.__name__, function), partial(assign, filled=filled)
+        return method()(changing(update, replayed(apart, shown), None, assigned))  # type: ignore[return-value]  # called as it is
 
     return enter
 
@@ -43,7 +45,7 @@ def _copied(self: Tensor, src: Operand, non_blocking: bool = False) -> Tensor:
     return apply(_OVERWRITTEN, self, with_elements("copy_", src))
 
 
-@_updating(_copied, "torch::autograd::CopyBackwards")
+@_updating(_copied, "torch::autograd::CopyBackwards", filled=False)
 def copy_(self: Tensor, src: Operand, non_blocking: bool = False) -> Tensor:
     """Take over the elements of `src`, broadcast and cast, and its history."""
     return assign(self, with_elements("copy_", src), "torch::autograd::CopyBackwards")

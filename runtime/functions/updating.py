@@ -113,13 +113,15 @@ def _general_update(name: str, function: Function) -> Function:
     return update
 
 
-def changing(update: Function, apart: Function, row: Elementwise | None = None) -> Function:
+def changing(
+    update: Function, apart: Function, row: Elementwise | None = None, assigned: Function = assign
+) -> Function:
     """The in-place method, natively where that is ready for it: `update` is the general way, `apart` what it
-    does out of place, by a row of the table if it is one."""
+    does out of place, by a row of the table if it is one; `assigned` gives that to a view."""
 
     def make() -> Function:
         over = written_over(row) if row is not None and row.arity == 2 else {}
-        return calls.change(planned(update, planner="updates"), apart, assign, over)
+        return calls.change(planned(update, planner="updates"), apart, assigned, over)
 
     return calls.late(update, make)
 

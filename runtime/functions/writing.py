@@ -19,6 +19,7 @@ from retrograd.runtime import tracing
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.inplace import changed, check_writable, set_history
 from retrograd.runtime.eager.kernels import stored
+from retrograd.runtime.eager.memory import meets
 from retrograd.runtime.eager.opnodes import counter_of, modified
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, already_freed, function_of
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
@@ -139,7 +140,7 @@ _FITS = 65504
 def _recorded(x: Tensor, index: Any, plain: Plain, value: Any, elements: Any) -> bool:
     """Write, and note it; False where it is not one node, or a leaf. Raises what `check_writable` does."""
     array: Any = x._value
-    if STATE.watched or array.dtype.kind != "f" or not _is_part(array, plain):
+    if STATE.watched or array.dtype.kind != "f" or not _is_part(array, plain) or meets(array):
         return False
     if x._requires_grad and x._edge is None:
         return False
