@@ -253,7 +253,8 @@ class Emitter(Iteration):
         if vector and s in vector.sums:
             before = self._registers[s, 0]
             after = self._combined(s, before)
-            self._registers[s, 0] = after if vector.mask is None else select(held(vector.mask), after, before)
+            mask = None if vector.mask is None else held(vector.mask, after.kind)
+            self._registers[s, 0] = after if mask is None else select(mask, after, before)
             return
         if (
             vector

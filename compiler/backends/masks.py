@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from retrograd.compiler.backends.kinds import FLOATS, INTEGERS
 from retrograd.compiler.backends.vector import Block, Value
 
 _HELD = 16
 """The most lanes of one vector."""
+_LEAST_BITS = 128
+"""Of a vector that is as it is in a register."""
 
 
 def constant_mask(block: Block, inside: Sequence[bool]) -> Value:
@@ -36,10 +39,13 @@ def only_first(mask: Value) -> bool:
     return lanes is not None and lanes[0] and not any(lanes[1:])
 
 
-def held(mask: Value) -> Value:
-    """The mask in a register of AVX-512's, filled where the function begins. Filled in a loop, by an
-    instruction of 8 or 16 bits, it would wait for what an iteration before has left in the others."""
-    lanes = known(mask) if mask.block.means.avx512 and 8 <= mask.lanes <= _HELD else None
+def held(mask: Value, kind: str) -> Value:
+    """The mask, for elements of this kind, in a register of AVX-512's, filled where the function begins.
+    Filled in a loop, by an instruction of 8 or 16 bits, it would wait for what an iteration before has left
+    in the others. For 8 bytes LLVM 22 makes it one of 16 lanes, of which 8 are whatever the register held if
+    it spills it: stores went beyond their end."""
+    fills = mask.lanes * (FLOATS | INTEGERS)[kind] >= _LEAST_BITS
+    lanes = known(mask) if mask.block.means.avx512 and 8 <= mask.lanes <= _HELD and fills else None
     if lanes is None:
         return mask
     bits = sum(1 << k for k, on in enumerate(lanes) if on)

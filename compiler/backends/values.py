@@ -295,7 +295,8 @@ class Values(Places):
             return self.block.emit(f"load {vector.type}, ptr {address}, align {align}", stored, lanes)
         name = f"llvm.masked.load.v{lanes}{SUFFIXES[stored]}.p0"
         self.block.declare(name, f"declare {vector.type} @{name}(ptr, i32, <{lanes} x i1>, {vector.type})")
-        operands = f"ptr {address}, i32 {align}, {mask.type} {held(mask).ref}, {vector.type} {vector.ref}"
+        allowed = held(mask, stored)
+        operands = f"ptr {address}, i32 {align}, {allowed.type} {allowed.ref}, {vector.type} {vector.ref}"
         return self.block.emit(f"call {vector.type} @{name}({operands})", stored, lanes)
 
     def _load_apart(self, e: Load, kind: str, lanes: int, mask: Value | None) -> Value:
@@ -314,7 +315,7 @@ class Values(Places):
         stored = memory_kind(kind)
         pointers = self.addresses(e.buffer, e.index, lanes)
         zero = self.block.constant(stored, lanes, 0)
-        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask)
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask, stored)
         name = f"llvm.masked.gather.v{lanes}{SUFFIXES[stored]}.v{lanes}p0"
         self.block.declare(
             name, f"declare {zero.type} @{name}(<{lanes} x ptr>, i32, <{lanes} x i1>, {zero.type})"
@@ -373,7 +374,7 @@ class Values(Places):
                 name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
             )
             target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
-        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask)
+        allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask, value.kind)
         operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
         self.block.do(f"call void @{name}({operands})")
 
