@@ -12,17 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
+class uncollected:  # read as a statement, `with uncollected()`
     """Within, nobody looks for garbage in cycles."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            gc.enable()
 
 
 _OF_A_MODULE = 700

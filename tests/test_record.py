@@ -6,7 +6,8 @@ from dataclasses import field, fields, replace
 
 import pytest
 
-from retrograd.compiler.record import record
+from retrograd.compiler import record as records
+from retrograd.compiler.record import derived, record
 
 
 @record
@@ -91,3 +92,34 @@ def test_a_record_is_a_dataclass() -> None:
 
 def test_slots_leave_no_dictionary() -> None:
     assert not hasattr(Lone(1.0), "__dict__")
+
+
+@pytest.mark.parametrize("known", [Point(1, 2, ["a"]), Lone(0.5), Named("n"), Checked(3)], ids=repr)
+def test_replacing_a_field_is_that_of_dataclasses(known: object) -> None:
+    name = fields(known)[0].name  # type: ignore[arg-type]  # records are dataclasses to those who ask
+    ours, theirs = (change(known, **{name: 7}) for change in (records.replace, replace))
+    assert type(ours) is type(known)
+    assert [getattr(ours, f.name) for f in fields(known)] == [getattr(theirs, f.name) for f in fields(known)]  # type: ignore[arg-type]  # as above
+
+
+def test_replacing_makes_the_record_anew() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        records.replace(Checked(1), value=-1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+        records.replace(Lone(1.0), other=2.0)
+
+
+def test_what_is_derived_is_found_out_once() -> None:
+    asked = []
+
+    class Line:
+        @derived
+        def length(self) -> int:
+            """How long it is."""
+            asked.append(self)
+            return 3
+
+    line = Line()
+    assert (line.length, line.length) == (3, 3)
+    assert asked == [line]
+    assert Line.length.__doc__ == "How long it is."

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import Any, ClassVar
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.index import Axis, Bound, Index, Loaded
-from retrograd.compiler.record import record
+from retrograd.compiler.record import derived, record
 
 
 class Space(Enum):
@@ -53,10 +52,11 @@ _MANY = 16
 class _Shared:
     """What every expression can tell."""
 
-    @cached_property
+    @derived
     def whole(self) -> dict[Expression, None]:
         """The expression and all that it rests on, each object once and operands first, as the keys."""
-        return dict.fromkeys(beyond((self,), ()))  # type: ignore[arg-type]  # every subclass is an Expression
+        below = self.operands  # type: ignore[attr-defined]  # every subclass has them
+        return dict.fromkeys(beyond((self,), ()) if below else (self,))  # type: ignore[arg-type]  # every subclass is an Expression
 
     def __repr__(self) -> str:
         return show(self)  # type: ignore[arg-type]  # every subclass is an Expression
@@ -83,7 +83,7 @@ class Load(_Shared):
     def dtype(self) -> DType:
         return self.buffer.dtype
 
-    @cached_property
+    @derived
     def operands(self) -> tuple[Expression, ...]:
         return tuple(loaded(self.index, *[b.index for b in self.bounds]))
 
@@ -120,7 +120,7 @@ class Position(_Shared):
     index: Index
     dtype: DType
 
-    @cached_property
+    @derived
     def operands(self) -> tuple[Expression, ...]:
         return tuple(loaded(self.index))
 
@@ -132,7 +132,7 @@ class Within(_Shared):
     bounds: tuple[Bound, ...]
     dtype: DType
 
-    @cached_property
+    @derived
     def operands(self) -> tuple[Expression, ...]:
         return tuple(loaded(*[b.index for b in self.bounds]))
 
@@ -153,9 +153,11 @@ def loaded(*indices: Index) -> list[Expression]:
     found: list[Any] = []  # indices lie below loops: to them an expression is an object
     for index in indices:
         for atom, _ in index.terms:
+            if isinstance(atom, Axis):  # as most are
+                continue
             if isinstance(atom, Loaded):
                 found.append(atom.expression)
-            elif not isinstance(atom, Axis):
+            else:
                 found += loaded(atom.value)
     return found
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from importlib import import_module
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -31,7 +30,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import Location, TraceError, user_location
 from retrograd.compiler.ir.quiet import quietly
-from retrograd.compiler.record import record
+from retrograd.compiler.record import derived, record
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ARRAYS = (np.ndarray, np.generic)
@@ -179,7 +178,7 @@ class Constant(Leaf):
     def type(self) -> Type:  # type: ignore[override]  # a field elsewhere, derived here
         return Type(self.value.shape, dtypes.dtype(self.value.dtype))
 
-    @cached_property
+    @derived
     def identity(self) -> tuple[object, ...]:
         return (self.value.shape, self.value.dtype.str, self.value.tobytes())
 
@@ -328,7 +327,7 @@ class Graph:
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
 
-    @cached_property
+    @derived
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that the outputs need, each after its operands; inputs are not listed."""
         return order(self.outputs)

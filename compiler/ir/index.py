@@ -200,8 +200,12 @@ class Index:
 
     def map_loaded(self, change: Callable[[Loaded], Loaded]) -> Index:
         """The index with the values that it reads replaced."""
-        if all(type(atom) is Axis for atom, _ in self.terms):
-            return self
+        for atom, _ in self.terms:
+            if type(atom) is not Axis:
+                return self._mapped(change)
+        return self
+
+    def _mapped(self, change: Callable[[Loaded], Loaded]) -> Index:
         result = Index((), self.offset)
         for atom, coefficient in self.terms:
             match atom:

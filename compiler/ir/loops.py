@@ -30,9 +30,8 @@ of the block comes by.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
-from functools import cached_property
 from importlib import import_module
 from operator import is_
 from typing import TypeVar
@@ -47,7 +46,7 @@ from retrograd.compiler.ir.expressions import (
     operands_first,
 )
 from retrograd.compiler.ir.index import Axis, Bound, Index
-from retrograd.compiler.record import record
+from retrograd.compiler.record import derived, record, replace
 
 # ---- statements --------------------------------------------------------------------------------------------
 
@@ -290,7 +289,7 @@ class Contraction:
     """What is done with each element, which stands in them as a load of `out` at `place`."""
     where: Location | None = None
 
-    @cached_property
+    @derived
     def places(self) -> list[Index]:
         """Where all of it reads and writes."""
         return self.places_with(self.left, self.right)

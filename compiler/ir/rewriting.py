@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import (
     Buffer,
@@ -33,6 +32,7 @@ from retrograd.compiler.ir.loops import (
     Statement,
     Store,
 )
+from retrograd.compiler.record import replace
 
 
 class Rewriter:
@@ -59,7 +59,7 @@ class Rewriter:
         """One expression."""
         done = self._done
         if e not in done:
-            for x in beyond((e,), done):
+            for x in beyond((e,), done) if e.operands else (e,):
                 if x not in done:
                     done[x] = self._rewrite(x)
         return done[e]
@@ -110,9 +110,13 @@ class Rewriter:
                 return Local(s.buffer, self.statements(s.body))
             case If():
                 return If(self._bounds(s.bounds), self.statements(s.body))
-            case Store() | Accumulate():
+            case Store():
                 buffer, index = self._place(s.buffer, self.index(s.index))
-                return replace(s, buffer=buffer, index=index, value=self.expression(s.value))
+                return Store(buffer, index, self.expression(s.value), s.where)
+            case Accumulate():
+                buffer, index = self._place(s.buffer, self.index(s.index))
+                value = self.expression(s.value)
+                return Accumulate(buffer, index, value, s.combine, s.identity, s.where)
             case Fragment():
                 buffer, place = self._place(s.buffer, self.index(s.place))
                 source, index = self._place(s.source, self.index(s.index))

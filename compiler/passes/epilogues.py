@@ -11,7 +11,6 @@ one after the other, for a schedule that has no use for this.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Space, indices
 from retrograd.compiler.ir.index import Axis, Index
@@ -27,6 +26,7 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 
 Fits = Callable[[Contraction], bool]
 """Does the schedule arrange a product so that all that is stored lies straight along its axes?"""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
@@ -26,6 +25,7 @@ from retrograd.compiler.ir.loops import (
     with_body,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 
 _MOST_BYTES = 1 << 15
 """A row longer than this stays in the arena: it would crowd the stack and the cache."""

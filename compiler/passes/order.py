@@ -8,11 +8,11 @@ still comes after those that read inputs which it reads: it may be asked to writ
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.loops import Kernel, Program
 from retrograd.compiler.passes.straight import touched
+from retrograd.compiler.record import replace
 
 
 def hasten(program: Program) -> Program:

@@ -7,10 +7,9 @@ assignment, as in Y. Pisarchyk and J. Lee, "Efficient Memory Management for Deep
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.loops import Accumulate, Program, Routine, Store, expressions, walk
+from retrograd.compiler.record import replace
 
 _ALIGNMENT = 64
 

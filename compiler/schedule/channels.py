@@ -13,7 +13,7 @@ weights, input channels) are taken at a time as stay in the second-level cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 
@@ -21,6 +21,7 @@ from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, a
 from retrograd.compiler.ir.index import Axis, Index, as_index, combined, flatten, unflatten
 from retrograd.compiler.ir.loops import For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.columns import tree
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.lines import along_columns

@@ -11,13 +11,13 @@ rounding errors grow eight times more slowly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from retrograd.compiler.ir.expressions import Call, Expression, Load
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, expressions, with_body
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 
 _ROWS = 8
 """Rows at a time."""

@@ -9,7 +9,6 @@ them in order.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Number, Space, indices
@@ -32,6 +31,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
 from retrograd.compiler.passes.epilogues import join_epilogues
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.columns import sum_columns
 from retrograd.compiler.schedule.gemm import arrange_product, fits
 from retrograd.compiler.schedule.machine import Machine

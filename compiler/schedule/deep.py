@@ -7,12 +7,11 @@ read it. So the pieces are a batch of products (`pieces_of`), and what they add 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from retrograd.compiler.ir.expressions import Buffer, Load, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.panels import at
 from retrograd.compiler.schedule.tasks import PARALLEL_SUMS
 

@@ -10,12 +10,13 @@ plain product's schedule can take, or `Digits`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from retrograd.compiler.ir.index import Axis, Divided, Index, Remainder, as_index
 from retrograd.compiler.ir.loops import Contraction, Store
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.panels import at
 
 

@@ -15,7 +15,6 @@ After F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Insta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
@@ -25,6 +24,7 @@ from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.passes.epilogues import is_straight, lies_straight
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule import deep, streams
 from retrograd.compiler.schedule.deep import joined, pieces_of
 from retrograd.compiler.schedule.digits import Digits, split

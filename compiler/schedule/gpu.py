@@ -21,12 +21,13 @@ synchronising there is between blocks. Launches depend on sizes alone, and so do
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from retrograd.compiler.ir.expressions import Buffer, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Loaded, as_index, flatten
 from retrograd.compiler.ir.loops import Accumulate, For, Kernel, Program, Statement, Store, expressions, walk
 from retrograd.compiler.passes.epilogues import is_straight, join_epilogues
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.cpu import collapse
 from retrograd.compiler.schedule.gpu_blocks import joined
 from retrograd.compiler.schedule.gpu_gemm import product

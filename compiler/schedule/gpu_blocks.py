@@ -7,7 +7,6 @@ most single blocks take.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from retrograd.compiler.ir.index import Axis, Bound, as_index
 from retrograd.compiler.ir.loops import (
@@ -23,6 +22,7 @@ from retrograd.compiler.ir.loops import (
     Statement,
     walk,
 )
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.threads import moved
 
 _TOGETHER = (Barrier, Exchange, Fragment, Mma)

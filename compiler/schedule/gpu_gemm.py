@@ -8,7 +8,6 @@ axis is cut into slices, which a second launch adds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import CompilerError
@@ -16,6 +15,7 @@ from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Sp
 from retrograd.compiler.ir.index import Axis, as_index, flatten
 from retrograd.compiler.ir.loops import Accumulate, Contraction, Kernel, Store
 from retrograd.compiler.ir.rewriting import stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule import gpu_mma, gpu_simt
 from retrograd.compiler.schedule.gpu_mma import MmaProduct, MmaTile, Operands
 from retrograd.compiler.schedule.gpu_pointwise import pointwise

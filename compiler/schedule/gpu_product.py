@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
@@ -31,6 +31,7 @@ from retrograd.compiler.ir.expressions import (
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
 from retrograd.compiler.ir.loops import Barrier, Contraction, For, Kernel, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.threads import VECTOR_BYTES, Spread, at, in_lanes, launch, size, where
 
 _BANKS, _WORD = 32, 4

@@ -11,7 +11,7 @@ second launch combines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space
@@ -28,6 +28,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.cpu import scattered
 from retrograd.compiler.schedule.threads import (
     ENOUGH,

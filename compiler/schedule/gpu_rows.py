@@ -11,7 +11,7 @@ every worker.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index, flatten
@@ -27,6 +27,7 @@ from retrograd.compiler.ir.loops import (
     expressions,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.gpu_reduce import kept_axes
 from retrograd.compiler.schedule.threads import (
     SHARED_BYTES,

@@ -9,7 +9,6 @@ is computed on the way, or does not lie at even steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from retrograd.compiler.dtypes import float32, float64
 from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
@@ -27,6 +26,7 @@ from retrograd.compiler.ir.loops import (
     Store,
 )
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Pieces, at, cut, steps
 from retrograd.compiler.schedule.sharing import (

@@ -11,13 +11,13 @@ So vectors are full, whose lanes would else be mostly idle, and running totals d
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import gcd
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Number, Position, Space, Within
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Statement, Store, expressions, with_body
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.machine import Machine
 
 _WIDEST = 64

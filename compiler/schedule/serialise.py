@@ -11,7 +11,6 @@ where there is no GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.expressions import Buffer, Call, Convert, Expression, Load, Space
@@ -33,6 +32,7 @@ from retrograd.compiler.ir.loops import (
     walk,
 )
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.threads import WARP, at
 
 

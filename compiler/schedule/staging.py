@@ -8,13 +8,14 @@ the copy holds the places 0, a, 2a, … first, then 1, a + 1, …
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd, prod
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, axes_of, indices
 from retrograd.compiler.ir.index import Axis, Bound, Index, as_index
 from retrograd.compiler.ir.loops import For, Kind, Statement, Store, expressions
 from retrograd.compiler.ir.rewriting import Rewriter
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.panels import at
 

@@ -7,7 +7,6 @@ the lanes are added up at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
@@ -16,6 +15,7 @@ from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Pieces, at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -13,6 +12,7 @@ from retrograd.compiler.ir.index import Axis, Bound, Index
 from retrograd.compiler.ir.loops import For, Kind, Statement, expressions
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ops.row import Elementwise, Types
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.panels import Pieces, at
 
 PARALLEL_PRODUCTS = 1 << 19

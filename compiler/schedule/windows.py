@@ -10,11 +10,11 @@ where lines are so short that a plain product is better. A new form is a functio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from retrograd.compiler.ir.expressions import Load
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import Statement
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.channels import along_channels, in_groups
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.lines import along_columns

@@ -8,6 +8,7 @@ flags.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,10 +35,12 @@ class Parameters:
         self.signature = inspect.signature(function)
         parameters = self.signature.parameters.values()
         self._names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self._rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+        rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self._rest = rest or "args"
         asked = [p for p in parameters if p.default is p.empty and p.kind not in _ANY]
         named = any(p.kind is p.KEYWORD_ONLY for p in asked)
-        self._alone = range(0) if named else range(len(asked), len(self._names) + 1)
+        most = sys.maxsize if rest else len(self._names) + 1
+        self._alone = range(0) if named else range(len(asked), most)
         """How many positional arguments fit, without others."""
         self.wrt = wrt
         self._static = frozenset(static)

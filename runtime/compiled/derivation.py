@@ -6,8 +6,7 @@ nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from retrograd.compiler.ir.graph import Builder, Input, Node, Value
 from retrograd.compiler.ops.shape import expand
@@ -19,14 +18,19 @@ from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Open, Trace
 
 
-@contextmanager
-def inside(trace: Trace) -> Iterator[None]:
-    """Go on with a trace that has ended."""
-    opened = Open(trace)
-    try:
-        yield
-    finally:
-        opened.close()
+class inside:  # read as a statement, `with inside(trace)`
+    """Within, a trace that has ended goes on."""
+
+    __slots__ = ("_opened", "_trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        self._opened = Open(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
 
 def gradients(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache as cache_of
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
     from retrograd.compiler.pipeline import Compiled
 
+_late = cache_of(import_module)
+"""Modules without which a warm start does."""
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
 _PRODUCTS_AT_ONCE = 16
@@ -64,7 +67,7 @@ class Code(NamedTuple):
     @staticmethod
     def of(compiled: Compiled, updates: Mapping[int, int]) -> Code:
         """The code of a graph that has gone through the compiler, all but the objects."""
-        passes = import_module("retrograd.compiler.passes.straight")  # late, like the compiler
+        passes = _late("retrograd.compiler.passes.straight")
         safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
         return Code(
             compiled.symbol,
@@ -212,7 +215,7 @@ class NativeProgram:
     @cached_property
     def compiled(self) -> Compiled:
         """Every stage. Worked out again for code that came from the cache."""
-        pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
+        pipeline = _late("retrograd.compiler.pipeline")
         compiled: Compiled = pipeline.compile_graph(self._placed, self._target)
         return compiled
 
@@ -312,8 +315,8 @@ class NativeProgram:
 
     def _compile(self) -> Code:
         """The code, made anew: LLVM works on finished modules while others are written."""
-        pipeline = import_module("retrograd.compiler.pipeline")  # late: a warm start does without
-        with import_module("retrograd.compiler.backends.assembler").Assembler(self._target) as assembler:
+        pipeline = _late("retrograd.compiler.pipeline")
+        with _late("retrograd.compiler.backends.assembler").Assembler(self._target) as assembler:
             self.compiled = pipeline.compile_graph(self._placed, self._target, give=assembler.add)
             code = Code.of(self.compiled, self._updates)
             return code if code.script else code._replace(objects=assembler.finish(self.compiled.rest))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 
 from retrograd.compiler.backends.meeting import PARTS, is_met
 from retrograd.compiler.backends.script import Script, Word
@@ -146,7 +147,7 @@ class _Plan:
         routine = f"retrograd_strip_{_KINDS[s.buffer.dtype]}x{lanes}_{name}"
         head = self._trips(loop) if loop else [len(self._axes), 1, 1, *[0] * DEEPEST]
         length = 8 * (_NODE + _OPERAND * len(operands))
-        return [length, routine, 0, *head, len(operands), *(word for operand in operands for word in operand)]
+        return [length, routine, 0, *head, len(operands), *chain.from_iterable(operands)]
 
     def _trips(self, loop: For) -> list[_Told]:
         """How many loops are around one, its iterations, and what is left of them before its limit."""
@@ -157,11 +158,13 @@ class _Plan:
     def _steps(self, index: Index, own: Axis | None) -> list[int]:
         """How much an index grows with each iteration of the loops around, if with nothing but these and the
         loop of its own."""
-        around = {*self._axes, own}
-        if any(atom not in around for atom, _ in index.terms):
-            raise _Unfit
-        steps = [index.stride(axis) or 0 for axis in self._axes]
-        return [*steps, *[0] * (DEEPEST - len(steps))]
+        steps = dict.fromkeys(self._axes, 0)
+        for atom, coefficient in index.terms:
+            if atom in steps:
+                steps[atom] = coefficient
+            elif atom is not own:
+                raise _Unfit
+        return [*steps.values(), *[0] * (DEEPEST - len(steps))]
 
     def _operand(self, e: Load | Number, own: Axis | None) -> list[_Told]:
         """Where something lies that a strip reads."""
@@ -186,7 +189,7 @@ class _Plan:
             base, start = LOCAL, start + self._locals[buffer]
         elif buffer.space is Space.ARENA:
             start += self._arena[buffer]
-        return [base, start, *(size * step for step in self._steps(index, own))]
+        return [base, start, *[size * step for step in self._steps(index, own)]]
 
 
 def _bytes(buffer: Buffer) -> int:
@@ -208,6 +211,10 @@ class _Reading:
     def __init__(self, dtype: DType, axis: Axis | None) -> None:
         self._dtype, self._axis = dtype, axis
         self.found: dict[str, Load | Number] = {}
+        self._names: dict[object, str] = {}
+        """By the place that is read, or the number."""
+        self._counts: dict[str, int] = {}
+        """The last number that follows a letter."""
 
     def name(self, s: Store | Accumulate, begun: bool) -> str | None:
         """The name of the form."""
@@ -234,15 +241,12 @@ class _Reading:
 
     def _named(self, letter: str, e: Load | Number) -> str:
         """The name of an operand: the same one for the same place."""
-        for name, known in self.found.items():
-            if known is e or (
-                isinstance(known, Load)
-                and isinstance(e, Load)
-                and (known.buffer, known.index) == (e.buffer, e.index)
-            ):
-                return name
-        name = f"{letter}{sum(name.startswith(letter) for name in self.found)}"
-        self.found[name] = e
+        place = (e.buffer, e.index) if isinstance(e, Load) else e
+        name = self._names.get(place)
+        if name is None:
+            count = self._counts[letter] = self._counts.get(letter, -1) + 1
+            name = self._names[place] = f"{letter}{count}"
+            self.found[name] = e
         return name
 
 
