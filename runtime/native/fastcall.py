@@ -30,7 +30,7 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.grammar import HEAD, SAVED_BYTES, Kind
-from retrograd.runtime.native.layout import dict_version, layout, numpy_function
+from retrograd.runtime.native.layout import dict_values, layout, numpy_function
 from retrograd.runtime.native.ports import (
     UNSEEN,
     ConstantPort,
@@ -230,7 +230,7 @@ def _trampoline() -> cpu.Library:
     return cpu.load_native(
         "trampoline",
         cpu.exported("retrograd.runtime.native.trampoline"),
-        asdict(places) | {"dict_version": dict_version()},
+        asdict(places) | {"dict_values": dict_values()},
         buffers.symbols() | {"numpy_equivalent_types": numpy_function("PyArray_EquivTypes")},
     )
 

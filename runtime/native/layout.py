@@ -127,9 +127,9 @@ def numpy_function(name: str) -> int:
 def dict_version() -> int:
     """Where a dict keeps a number that is another one after every change; 0 if it keeps none to rely on.
 
-    From 3.13 on, attributes may be set in an instance's dict without it.
+    From 3.12 on it is about to go, and from 3.13 on attributes may be set in an instance's dict without it.
     """
-    if sys.version_info >= (3, 13):
+    if sys.version_info >= (3, 12):
         return 0
     watched, seen = {"one": 1.5, "two": 2.5}, []
     for value in (3.5, 4.5):
@@ -138,6 +138,22 @@ def dict_version() -> int:
         after = _words(watched, dict.__basicsize__)
         seen.append([place for place, (a, b) in enumerate(zip(before, after)) if a != b])
     return _WORD * seen[0][0] if seen[0] == seen[1] and len(seen[0]) == 1 else 0
+
+
+@functools.cache
+def dict_values() -> int:
+    """Where the dict of an instance keeps the address of its values, if these lie in the instance; else 0.
+
+    There is a word before them, whose first byte is how many there may be. From 3.13 on they lie so, and
+    attributes are set in them, of which the dict need not be told.
+    """
+    instance, values = types.new_class("Attributes")(), (1.5, 2.5)
+    instance.one, instance.two = values
+    for place, word in enumerate(_words(vars(instance), dict.__basicsize__)):
+        if id(instance) < word <= id(instance) + type(instance).__basicsize__:
+            kept = (ctypes.c_uint64 * 3).from_address(word)
+            return _WORD * place if kept[0] % 256 > 1 and kept[1:] == [*map(id, values)] else 0
+    return 0
 
 
 def _search() -> Layout:

@@ -27,6 +27,11 @@ class Sequence(Object):
     length: Annotated[int, At("sequence_length")]
 
 
+class Dict(Object):
+    values: Annotated[Array[int] | None, At("dict_values")]
+    """Of an instance, those that lie in it, from the word before them on."""
+
+
 class Tuple(Sequence):
     items: Annotated[Inline[Object], At("tuple_items")]
 

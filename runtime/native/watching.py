@@ -10,7 +10,7 @@ The words are the number of checks, 1 where nothing holds any more, then checks:
 
 | kind | … | holds if |
 |---|---|---|
-| 0 dict | version, size, members, (key, value) … | it has that size and under each key that very value |
+| 0 dict | counter, seen, values, held, size, members, (key, value) …, word … | it is of that size, etc. |
 | 1 list | size, members, (index, value) … | likewise |
 | 2 word | value | the word at the address `object` is that value |
 | 3 attribute | name, value | the attribute is that very value |
@@ -19,9 +19,9 @@ The words are the number of checks, 1 where nothing holds any more, then checks:
 | 6 ask | | the callable gives True |
 | 7 elements | data, copy, bytes | the array's data lie there still, and are those of the copy |
 
-In the thread with that number, a mode is looked up in the dict. A size of -1 is any, a dict's value of 0 is
-that of a key that is absent. Of a dict that has not been changed since the last look (its version tells,
-where there is one), nothing else is looked at.
+A dict holds under each key that very value. In the thread with that number, a mode is looked up in the
+dict. A size of -1 is any, a dict's value of 0 is that of a key that is absent. Of a dict that has not been
+changed since the last look (its counter and its values tell, see `changes.py`), nothing else is looked at.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ from enum import IntEnum
 from operator import contains, getitem
 from typing import Any, NamedTuple
 
-from retrograd.compiler.native.language import Array, Inline, Record, cast, given, inlined, inside, native
+from retrograd.compiler.native.language import Array, Inline, Record, cast, inlined, inside, native
+from retrograd.runtime.native.changes import counter, values_of
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.objects import (
     TRUE,
+    Dict,
     List,
     NdArray,
     Object,
@@ -73,6 +75,8 @@ _CONTAINERS = (*_DICTS, list, set, frozenset)
 _KEYS = (str, int, float, bool, bytes, type(None))
 """Classes of keys that are compared without running Python code."""
 _MOST_WORDS = 1 << 16
+_UNSEEN = -1
+"""No count of changes."""
 
 
 class Read(NamedTuple):
@@ -167,7 +171,9 @@ def _dict(place: Any, group: Sequence[Read]) -> list[int]:
             members += id(read.key), id(read.value)
         elif read.look is contains:
             members += id(read.key), 0
-    return _check(Kind.DICT, place, 0, _size(group), len(members) // 2, *members)
+    values, *held = values_of(place) or [0]
+    told = counter(place), _UNSEEN, values, len(held)
+    return _check(Kind.DICT, place, *told, _size(group), len(members) // 2, *members, *held)
 
 
 def _list(place: Any, group: Sequence[Read]) -> list[int]:
@@ -230,8 +236,13 @@ class Check(Record):
 class DictCheck(Record):
     kind: int
     words: int
-    thing: Object
-    version: int
+    thing: Dict
+    counter: Array[int] | None
+    seen: int
+    """What it was when all was found as it should be."""
+    values: Array[int] | None
+    held: int
+    """How many words there were then, which follow the members."""
     size: int
     count: int
     members: Inline[Object | None]
@@ -287,12 +298,45 @@ def holds(check: Check) -> bool:
 
 @inlined
 def same_dict(check: DictCheck) -> bool:
-    version = inside(Array[int], check.thing, given("dict_version"))[0]
-    if given("dict_version") != 0 and version == check.version:
+    counter = check.counter
+    if counter is not None and counter[0] == check.seen and same_values(check):
         return True
-    same = same_members(check)
-    check.version = version if same else 0  # so that the next look is a look
-    return same
+    return looks_same(check)
+
+
+@native
+def same_values(check: DictCheck) -> bool:
+    """Whether nothing was set in the instance."""
+    values = check.values
+    if values is None:
+        return True
+    if check.thing.values is not values:
+        return False
+    held, i = inside(Array[int], check.members, check.count << 4), 0
+    while i < check.held and values[i] == held[i]:
+        i += 1
+    return i == check.held
+
+
+@native
+def looks_same(check: DictCheck) -> bool:
+    """Whether it is the same by a look, which is kept in mind."""
+    counter, values = check.counter, check.values
+    if counter is None:
+        return same_members(check)
+    check.seen = _UNSEEN
+    if not same_members(check):
+        return False
+    if values is not None and check.thing.values is None:
+        check.values = None  # they have moved to the dict
+    elif values is not None:
+        if check.thing.values is not values:
+            return True
+        held = inside(Array[int], check.members, check.count << 4)
+        for i in range(check.held):
+            held[i] = values[i]
+    check.seen = counter[0]
+    return True
 
 
 @native
