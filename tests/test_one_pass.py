@@ -146,6 +146,17 @@ def test_quick_rows_give_the_bits_of_numpy(
         retrograd.set_num_threads(before)
 
 
+def test_hypot_is_a_kernel_for_operands_of_all_shapes() -> None:
+    for shape in SHAPES:
+        for dtype in (np.float32, np.float64):
+            x, y = special(shape, dtype, 0), special(shape[-1:], dtype, 1)
+            wanted = quietly(np.hypot, x.astype(np.longdouble), y.astype(np.longdouble)).astype(dtype)
+            for _ in range(2):
+                found = retrograd.hypot(retrograd.from_numpy(x), retrograd.from_numpy(y)).numpy()
+                np.testing.assert_array_max_ulp(found[~np.isnan(wanted)], wanted[~np.isnan(wanted)], 2)
+                np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+
+
 BROADCAST = [
     ((5, 1, 7), (1, 6, 7)),
     ((300, 1), (1, 701)),

@@ -69,7 +69,8 @@ row("fmod",       "x - y * trunc(x / y)", NUMBER, np.fmod, ["1", "-trunc(x / y)"
 row("remainder",  "x - y * floor(x / y)", NUMBER, np.remainder, ["1", "-floor_divide(x, y)"],
     domain="y != 0 and frac(x / y) != 0")
 row("floor_divide",
-    "where(y == 0, x / y, round((x - fmod(x, y)) / y) - where(remainder(x, y) != fmod(x, y), 1, 0))",
+    "where(y == 0, x / y, "
+    "copysign(abs(round((x - fmod(x, y)) / y) - where(remainder(x, y) != fmod(x, y), 1, 0)), x / y))",
     NUMBER, np.floor_divide, ["0", "0"], native_on=(1,), domain="y != 0 and frac(x / y) != 0")
 
 # ---- rounding ----------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., An
 
 def written_over(row: Elementwise) -> dict[Any, np.ufunc]:
     """What computes the row into memory that is given, by dtype."""
-    if not isinstance(row.numpy, np.ufunc):
+    if not isinstance(row.numpy, np.ufunc) or row.name in one_pass.ROUNDED_OTHERWISE:
         return {}
     wrapped = row.name in DIVISIONS
     return {dtype: row.numpy for dtype in _quick_dtypes(row) if not (wrapped and dtype.kind in "iu")}

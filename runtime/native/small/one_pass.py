@@ -60,13 +60,18 @@ def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> 
     return _alone(inputs, out, slow, most)
 
 
-QUICK = {"add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "floor", "ceil", "trunc"}
+QUICK = {
+    "add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "floor", "ceil", "trunc",
+    "copysign", "fmod", "remainder", "floor_divide",
+}  # fmt: skip
 """Rows that NumPy does in one pass, of which a kernel gives the same bits."""
+ROUNDED_OTHERWISE = {"hypot"}
+"""Such rows, of which it gives other bits, and much sooner."""
 
 
 def is_quick(row: Op, dtype: np.dtype[Any]) -> bool:
     """Whether it is such a row, and there is a kernel for such elements."""
-    return row.name in QUICK and dtypes.dtype(dtype) in FLOATS and layout() is not None
+    return row.name in QUICK | ROUNDED_OTHERWISE and dtypes.dtype(dtype) in FLOATS and layout() is not None
 
 
 def quickly(row: Op, dtype: np.dtype[Any], slow: Compute) -> Compute:
