@@ -10,7 +10,9 @@ import numpy as np
 
 from retrograd.compiler.ir.arrays import laid_as, outwards
 from retrograd.compiler.ir.graph import Array
+from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout
+from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.ordering import WIDTHS
 from retrograd.runtime.native.small.steps import native
@@ -21,7 +23,7 @@ _LEAST = 1 << 10
 
 def copied_in_order(array: Array) -> Array:
     """A copy in row-major order."""
-    if array.size < _LEAST or array.flags.c_contiguous:
+    if array.size < (MUCH if array.flags.c_contiguous else _LEAST):
         return array.copy()
     return _copier()(array)
 
@@ -35,7 +37,7 @@ def in_order(array: Array, dtype: np.dtype[Any]) -> Array:
 def copied(array: Array) -> Array:
     """A copy whose axes lie as they do (`compiler.ir.arrays.copied`)."""
     if array.flags.c_contiguous:
-        return array.copy()
+        return copied_in_order(array)
     return laid_as(array, outwards(array), copied_in_order)
 
 
@@ -44,5 +46,5 @@ def _copier() -> Callable[[Array], Array]:
     if layout() is None:
         return np.ndarray.copy
     copies = [kernels.copying(width) for width in WIDTHS]
-    words = [1, 1, 0, 0, *copies]  # one array to one, which is the result
+    words = [1, 1, 0, 0, cpu.parallel(), *copies]  # one array to one, which is the result
     return native("retrograd_ordered", words, np.ndarray.copy, ())

@@ -47,6 +47,10 @@ class CopySizes(Record):
     from_steps: Inline[int] = several(MOST_AXES)
 
 
+SQUARE = 64
+"""Rows of a square at most."""
+
+
 @native
 def copy(arrays: Array[Array[T]], given: CopySizes) -> int:
     """Elements to and from anywhere."""

@@ -38,17 +38,14 @@ from retrograd.runtime.native.objects import (
     PyEval_SaveThread,
     Tuple,
 )
-from retrograd.runtime.native.pool import MUCH, Run
+from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small.copies import MOST_AXES
 from retrograd.runtime.native.small.entry import MOST_ARRAYS, Called, given, has_shape, or_slow
 from retrograd.runtime.native.small.laying import laid_like, new_beside
+from retrograd.runtime.native.small.parts import BLOCK, Parallel
 
 MOST_READ = 4
 """Arrays that a pass reads."""
-
-
-BLOCK = 1 << 13
-"""Elements that a thread takes at a time, where they are many."""
 
 Kernel = Callable[[Array[Memory], Array[int]], int]
 
@@ -56,7 +53,7 @@ Kernel = Callable[[Array[Memory], Array[int]], int]
 class Head(Called):
     most: int
     """Elements that are too many."""
-    parallel: Callable[[Run, Memory, int], None]
+    parallel: Parallel
 
 
 class Pass(Record):

@@ -45,6 +45,7 @@ from retrograd.runtime.native.objects import (
 )
 from retrograd.runtime.native.small.copies import MOST_AXES, CopySizes
 from retrograd.runtime.native.small.laying import laid_like, new_beside
+from retrograd.runtime.native.small.parts import Parallel, Parts, run_in_parts
 
 UNREAD, ANYHOW, IN_ORDER = range(3)
 """Whether an input is read, wherever its elements lie or only if they do so in order."""
@@ -68,6 +69,8 @@ class Head(Called):
     """Where the record ends."""
     like: int
     """In a graph of elements by themselves, an operand of the shape of all results; else -1."""
+    parallel: Parallel
+    """Where a step is in parts."""
 
 
 class Input(Record):
@@ -92,12 +95,19 @@ class Step(Record):
     kernel: Callable[[Array[Memory], Array[int]], int]
     words: int
     arrays: int
+    part: int
+    """As much of one of the sizes as a part of the step has; 0 where one thread does it all."""
+    cut: int
+    """The place of that size."""
     places: Inline[int]
-    """A base and an offset for each array, then sizes. The bases are 0, for memory that stays, inputs and
-    outputs."""
+    """A base, an offset, and bytes from one unit of what is cut to the next, for each array; then sizes. The
+    bases are 0, for memory that stays, inputs and outputs."""
 
 
 HEAD_WORDS, INPUT_WORDS, OUTPUT_WORDS = words(Head), words(Input), words(Output)
+STEP_WORDS = words(Step) - 1
+"""Those before the places."""
+PLACE_WORDS = 3
 
 
 @exported
@@ -217,12 +227,30 @@ def is_walked(head: Head, bases: Array[Memory], results: Array[NdArray | None]) 
         bases[head.inputs + k + 1] = cast(NdArray, results[k]).data
     step, end = inside(Step, head, head.steps_at << 3), inside(Step, head, head.end_at << 3)
     while step is not end:
-        for i in range(step.arrays):
-            arrays[i] = inside(Memory, bases[step.places[2 * i]], step.places[2 * i + 1])
-        if step.kernel(arrays, step.places + 2 * step.arrays) != 0:
-            return False
+        if step.part != 0:
+            if run_shared(step, bases, head.parallel) != 0:
+                return False
+        else:
+            for i in range(step.arrays):
+                place = step.places + PLACE_WORDS * i
+                arrays[i] = inside(Memory, bases[place[0]], place[1])
+            if step.kernel(arrays, step.places + PLACE_WORDS * step.arrays) != 0:
+                return False
         step = inside(Step, step, step.words << 3)
     return True
+
+
+@native
+def run_shared(step: Step, bases: Array[Memory], parallel: Parallel) -> int:
+    """A step in parts."""
+    parts = stack(Parts)
+    parts.kernel, parts.arrays, parts.cut, parts.part = step.kernel, step.arrays, step.cut, step.part
+    parts.sizes = step.places + PLACE_WORDS * step.arrays
+    parts.count = step.words - STEP_WORDS - PLACE_WORDS * step.arrays
+    for i in range(step.arrays):
+        place = step.places + PLACE_WORDS * i
+        parts.starts[i], parts.advances[i] = inside(Memory, bases[place[0]], place[1]), place[2]
+    return run_in_parts(parts, parallel)
 
 
 # ---- results -----------------------------------------------------------------------------------------------

@@ -49,12 +49,12 @@ def place(arrays: Array[Memory], sizes: Sizes) -> int:
     room = stack(Array[A], LEVELS * STREAMS * LANES, 64)
     to, count, after = cast(Array[int], arrays[0]), sizes.count, sizes.after
     for i in range(sizes.before):
-        x = cast(Array[A], arrays[1]) + i * count * after
-        if after == 1:
+        x = cast(Array[A], arrays[1]) + i * count * sizes.apart
+        if sizes.apart == 1:
             best = reduce(join, along(x, count, room, cast(VA, x[0]), lambda each, none: each))
             to[i] = place_of(x, count, cast(VA, best))
         else:
-            places_across(to + i * after, x, count, after)
+            places_across(to + i * after, x, sizes)
     return 0
 
 
@@ -84,11 +84,12 @@ def is_sought(x: VA, best: VA) -> Truths:
 
 
 @inlined
-def places_across(to: Array[int], x: Array[A], count: int, after: int) -> None:
+def places_across(to: Array[int], x: Array[A], sizes: Sizes) -> None:
+    count, after = sizes.count, sizes.after
     for at in range(0, after, LANES):
         best, where = take(VA, x + at, after - at, IDENTITY), cast(VI, 0)
         for row in range(1, count):
-            found = take(VA, x + (row * after + at), after - at, IDENTITY)
+            found = take(VA, x + (row * sizes.apart + at), after - at, IDENTITY)
             better = exceeds(found, best) | ((found != found) & (best == best))
             best, where = select(better, found, best), select(better, cast(VI, row), where)
         put(to + at, where, after - at)

@@ -44,8 +44,9 @@ from retrograd.runtime.native.small import (
     solving,
     window_steps,
 )
+from retrograd.runtime.native.small.cuts import indexed
 from retrograd.runtime.native.small.own_kernels import kernel, step
-from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps, indexed
+from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps
 
 # ---- alignments --------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from retrograd.compiler.ops.scan import Cummax, Cummin, Cumprod, Cumsum, Scan
 from retrograd.compiler.ops.statistics import Mean, Norm, Std, Var
 from retrograd.compiler.ops.wide_scan import WideScan
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.cuts import of_lines, of_running
 from retrograd.runtime.native.small.steps import YIELDING, Steps
 
 
@@ -49,7 +50,8 @@ def _step(steps: Steps, code: int | None, axes: tuple[int, ...], arrays: list[Ar
     if lying is None:
         raise kernels.NoKernel
     steps.read_in_order(x)
-    steps.step(code, [out, x, *further], lying, reduces=True)
+    cut = of_lines(lying, x.itemsize, out.itemsize, *[y.itemsize for y in further])
+    steps.step(code, [out, x, *further], lying, reduces=True, cut=cut)
 
 
 def _stand_together(x: Array, axes: tuple[int, ...]) -> bool:
@@ -61,11 +63,12 @@ def _lying(x: Array, axes: tuple[int, ...]) -> list[int] | None:
     kept = [k for k in range(x.ndim) if k not in axes]
     count = prod(x.shape[k] for k in axes)
     if x.transpose(*kept, *axes).flags.c_contiguous:
-        return [x.size // count, count, 1]
+        return [x.size // count, count, 1, 1]
     if x.transpose(*axes, *kept).flags.c_contiguous:
-        return [1, count, x.size // count]
+        return [1, count, x.size // count, x.size // count]
     if x.flags.c_contiguous and axes[-1] - axes[0] == len(axes) - 1:
-        return [prod(x.shape[: axes[0]]), count, prod(x.shape[axes[-1] + 1 :])]
+        after = prod(x.shape[axes[-1] + 1 :])
+        return [prod(x.shape[: axes[0]]), count, after, after]
     return None
 
 
@@ -81,9 +84,10 @@ def _place(steps: Steps, op: Argmax | Argmin, out: Array, x: Array) -> None:
 def _run(steps: Steps, op: Scan, out: Array, x: Array, carry: DType | None = None) -> None:
     steps.read_in_order(x)
     dtype = kernels.DTYPES[x.dtype]
-    sizes = [prod(x.shape[: op.axis]), x.shape[op.axis], prod(x.shape[op.axis + 1 :]), int(op.reverse)]
+    after = prod(x.shape[op.axis + 1 :])
+    sizes = [prod(x.shape[: op.axis]), x.shape[op.axis], after, after, int(op.reverse)]
     code = kernels.of_running(op.combine[0], op.identity(dtype), dtype, carry)
-    steps.step(code, [out, steps.in_order(x)], sizes)
+    steps.step(code, [out, steps.in_order(x)], sizes, cut=of_running(sizes, x.itemsize))
 
 
 def _run_widely(steps: Steps, op: WideScan, out: Array, x: Array) -> None:

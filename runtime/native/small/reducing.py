@@ -43,6 +43,8 @@ class Sizes(Record):
     count: int
     """Elements that become one."""
     after: int
+    apart: int
+    """From one of them to the next; more than `after` where that is a part of what is after them."""
 
 
 @native
@@ -63,7 +65,7 @@ def distances(arrays: Array[Array[A]], sizes: Sizes) -> int:
     points."""
     return each(
         arrays, sizes,
-        lambda at, left: cast(VA, arrays[2][at]) if sizes.after == 1 else take(VA, arrays[2] + at, left, 0.0),
+        lambda at, left: cast(VA, arrays[2][at]) if sizes.apart == 1 else take(VA, arrays[2] + at, left, 0.0),
         lambda x, point: square(x - point),
     )  # fmt: skip
 
@@ -81,8 +83,8 @@ def each(
     at most so many. A point is nothing beside itself."""
     room = stack(Array[A], LEVELS * STREAMS * LANES, 64)
     for i in range(sizes.before):
-        x = arrays[1] + i * sizes.count * sizes.after
-        if sizes.after == 1:
+        x = arrays[1] + i * sizes.count * sizes.apart
+        if sizes.apart == 1:
             arrays[0][i] = reduce(join, along(x, sizes.count, room, points(i, 1), of))
         else:
             across(arrays[0], x, sizes, room, i * sizes.after, points, of)
@@ -129,7 +131,7 @@ def across(
         for block in range(blocks):
             one = cast(VA, IDENTITY)
             for row in range(block * STEPS, min(count, block * STEPS + STEPS)):
-                one = join(one, of(take(VA, x + row * after + at, after - at, point), point))
+                one = join(one, of(take(VA, x + row * sizes.apart + at, after - at, point), point))
             keep(room, block, one, LANES)
         put(to + start + at, joined(room, blocks, LANES), after - at)
 
@@ -140,7 +142,7 @@ def of_strip(
     of: Callable[[VA, VA], VA],
 ) -> None:  # fmt: skip
     """As many vectors of results as go on side by side."""
-    count, after, apart = sizes.count, sizes.after, STREAMS * LANES
+    count, apart = sizes.count, STREAMS * LANES
     first, second = points(start, LANES), points(start + LANES, LANES)
     third, fourth = points(start + 2 * LANES, LANES), points(start + 3 * LANES, LANES)
     blocks = (count + STEPS - 1) // STEPS
@@ -148,7 +150,7 @@ def of_strip(
         one, two = cast(VA, IDENTITY), cast(VA, IDENTITY)
         three, four = cast(VA, IDENTITY), cast(VA, IDENTITY)
         for row in range(block * STEPS, min(count, block * STEPS + STEPS)):
-            line = x + row * after
+            line = x + row * sizes.apart
             one, two = join(one, of(take(VA, line), first)), join(two, of(take(VA, line + LANES), second))
             three = join(three, of(take(VA, line + 2 * LANES), third))
             four = join(four, of(take(VA, line + 3 * LANES), fourth))

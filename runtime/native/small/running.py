@@ -31,6 +31,8 @@ class Sizes(Record):
     count: int
     """Elements of a line."""
     after: int
+    apart: int
+    """From one of them to the next; more than `after` where that is a part of what is after them."""
     reverse: int
     """1 where lines begin at their end."""
 
@@ -38,10 +40,10 @@ class Sizes(Record):
 @native
 def running(arrays: Array[Array[A]], sizes: Sizes) -> int:
     """Arrays: results, elements."""
-    count, after, length = sizes.count, sizes.after, sizes.count * sizes.after
-    start, step = 0 if sizes.reverse == 0 else length - after, after if sizes.reverse == 0 else -after
+    count, after, apart, length = sizes.count, sizes.after, sizes.apart, sizes.count * sizes.apart
+    start, step = 0 if sizes.reverse == 0 else length - apart, apart if sizes.reverse == 0 else -apart
     to, x = arrays[0] + start, arrays[1] + start
-    if after > 1:
+    if apart > 1:
         for i in range(sizes.before):
             across(to + i * length, x + i * length, count, after, step)
         return 0

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,18 @@ from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.copies import MOST_AXES
+from retrograd.runtime.native.small.cuts import Cut, indexed, joined, of_axes, of_elements, of_indices
 from retrograd.runtime.native.small.elements import retrograd_elements
-from retrograd.runtime.native.small.entry import ANYHOW, HEAD_WORDS, IN_ORDER, UNREAD, Head, retrograd_small
+from retrograd.runtime.native.small.entry import (
+    ANYHOW,
+    HEAD_WORDS,
+    IN_ORDER,
+    PLACE_WORDS,
+    STEP_WORDS,
+    UNREAD,
+    Head,
+    retrograd_small,
+)
 from retrograd.runtime.native.small.lying import LAYING, followed, like
 from retrograd.runtime.native.small.ordering import retrograd_ordered
 from retrograd.runtime.native.small.passing import retrograd_passed
@@ -94,6 +103,7 @@ class Steps:
         self._bases: list[tuple[int, int, int]] = []
         """Of inputs and outputs: where they are laid out, how many bytes, and the number of their base."""
         self._used = 0
+        self._shared = False  # whether a step is in parts
         self._known: dict[tuple[Any, ...], Array] = {}
         self._inputs, self._outputs = inputs, outputs
         self._followed = set(followed(outputs))
@@ -153,15 +163,25 @@ class Steps:
     # ---- steps -----------------------------------------------------------------------------------------
 
     def step(
-        self, kernel: int | None, arrays: Sequence[Array], sizes: Sequence[int], reduces: bool = False
+        self,
+        kernel: int | None,
+        arrays: Sequence[Array],
+        sizes: Sequence[int],
+        reduces: bool = False,
+        cut: Cut | None = None,
     ) -> None:
+        """What the kernel does, by all threads where it may be `cut` and there is much to do."""
         if kernel is None:
             raise kernels.NoKernel
-        places = [word for array in arrays for word in self._place(array)]
+        part = 0 if cut is None else cut.part(sizes)
+        advances = cut.advances if cut is not None else [0] * len(arrays)
+        places = [w for x, advance in zip(arrays, advances, strict=True) for w in (*self._place(x), advance)]
         reads = reduces or kernel == kernels.gathering(arrays[0].itemsize)
-        if not reads and not self._large.isdisjoint(places[::2]):  # of what is large, little is made
+        if not reads and self._large & {*places[::PLACE_WORDS]}:  # of what is large, little is made
             raise kernels.NoKernel
-        self.words += [kernel, 3 + len(places) + len(sizes), len(arrays), *places, *sizes]
+        self._shared |= part > 0
+        words = STEP_WORDS + len(places) + len(sizes)
+        self.words += [kernel, words, len(arrays), part, 0 if cut is None else cut.size, *places, *sizes]
 
     def apply(self, node: Node, operands: list[Array], result: Array | None) -> Array:
         """The node's value, laid out: its steps are written, or those of an equal one are there."""
@@ -268,7 +288,8 @@ class Steps:
         seen = [np.broadcast_to(x, out.shape) for x in operands]
         single = [not any(x.strides[k] for k in range(x.ndim) if x.shape[k] > 1) for x in seen]
         arrays = [x if one else self.in_order(x) for x, one in zip(seen, single)]
-        self.step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]])
+        cut = of_elements([out.itemsize, *[0 if one else x.itemsize for x, one in zip(arrays, single)]])
+        self.step(kernel, [out, *arrays], [out.size, *[int(not one) for one in single]], cut=cut)
 
     def cast(self, x: Array, out: Array) -> None:
         self._elementwise(kernels.of_cast(_dtype(x), _dtype(out)), out, [x])
@@ -287,14 +308,14 @@ class Steps:
 
     def _gather(self, op: Take | TakeAlong, out: Array, x: Array, index: Array) -> None:
         arrays = [out, self.in_order(x), self.wide(index)]
-        alone = isinstance(op, Take)
-        self.step(kernels.gathering(x.itemsize), arrays, indexed(x.shape, op.axis, index, alone))
+        sizes = indexed(x.shape, op.axis, index, isinstance(op, Take))
+        self.step(kernels.gathering(x.itemsize), arrays, sizes, cut=of_indices(sizes, x.itemsize, True))
 
     def _scatter_sums(self, op: PutAdd | PutAlongAdd, out: Array, values: Array, index: Array) -> None:
         self.copy(np.broadcast_to(self.constant(np.zeros((), out.dtype)), out.shape), out)
         arrays = [out, self.in_order(values), self.wide(index)]
-        alone = isinstance(op, PutAdd)
-        self.step(kernels.of_summing(_dtype(out)), arrays, indexed(out.shape, op.axis, index, alone))
+        sizes = indexed(out.shape, op.axis, index, isinstance(op, PutAdd))
+        self.step(kernels.of_summing(_dtype(out)), arrays, sizes, cut=of_indices(sizes, out.itemsize, False))
 
     def _scatter(self, out: Array, x: Array, index: Array, values: Array) -> None:
         self.copy(x, out)
@@ -349,11 +370,12 @@ class Steps:
         return known
 
     def copy(self, x: Array, out: Array) -> None:
-        axes = _joined(x, out)
+        axes = joined(x, out)
         if len(axes) > MOST_AXES:
             raise kernels.NoKernel
         lists = [[axis[k] for axis in axes] + [0] * (MOST_AXES - len(axes)) for k in range(3)]
-        self.step(kernels.copying(x.itemsize), [out, x], [len(axes), *lists[0], *lists[1], *lists[2]])
+        sizes = [len(axes), *lists[0], *lists[1], *lists[2]]
+        self.step(kernels.copying(x.itemsize), [out, x], sizes, cut=of_axes(axes))
 
     # ---- the callable ----------------------------------------------------------------------------------
 
@@ -372,6 +394,7 @@ class Steps:
             "steps_at": steps_at,
             "end_at": steps_at + len(self.words),
             "like": like(self._inputs, self._outputs, self._read),
+            "parallel": cpu.parallel() if self._shared else 0,
         }
         words = [*[head[name] for name in places(Head)], *into, *out, *listed, *self.words]
         lays = head["like"] >= 0 and not listed
@@ -401,29 +424,9 @@ def _dtype(array: Array) -> Any:
     return kernels.DTYPES[array.dtype]
 
 
-def indexed(shape: Sequence[int], axis: int, index: Array, alone: bool) -> list[int]:
-    """The sizes of a step along an axis of this shape, by an index for rows alone, or for each element."""
-    before, after = prod(shape[:axis]), prod(shape[axis + 1 :])
-    count = index.size if alone else index.shape[axis]
-    return [before, count, after, shape[axis], *((0, 1, 0) if alone else (count * after, after, 1))]
-
-
 def _lengthwise(x: Array, op: Scan) -> Array:
     first = np.moveaxis(x, op.axis, 0)
     return first[::-1] if op.reverse else first
-
-
-def _joined(x: Array, out: Array) -> list[tuple[int, int, int]]:
-    """The axes of a copy, extent and steps; those that are one line in both arrays are one axis."""
-    axes: list[tuple[int, int, int]] = []
-    for extent, to, from_ in zip(out.shape, out.strides, x.strides):
-        if extent == 1:
-            continue
-        if axes and axes[-1][1:] == (to * extent, from_ * extent):
-            axes[-1] = (axes[-1][0] * extent, to, from_)
-        else:
-            axes.append((extent, to, from_))
-    return axes or [(1, 0, 0)]
 
 
 # ---- the callable ------------------------------------------------------------------------------------------
