@@ -201,7 +201,7 @@ def value(
         rg = retrograd()
         tensors = of_ours(rg, inputs())
         compiled = rg.compile_grad(_bound(function, rg))
-        return Jitted(_called(compiled, tensors), lambda: compiled.trace(*tensors))
+        return Jitted(_called(compiled, tensors), lambda: rg.no_grad()(compiled.trace)(*tensors))
 
     def jax_jit() -> Call:
         import jax

@@ -13,7 +13,7 @@ import pytest
 from compiling import SHAPES, Function, array, close, leaf, two_layers
 
 import retrograd as rg
-from retrograd.compiler.errors import TraceError
+from retrograd.compiler.errors import ArgumentError, TraceError
 from retrograd.runtime.compiled.compile_grad import CompiledFunction
 
 # ---- values and gradients ----------------------------------------------------------------------------------
@@ -559,3 +559,22 @@ def test_it_looks_like_the_function() -> None:
     assert isinstance(f, CompiledFunction)
     assert f.__name__ == "two_layers"
     assert repr(f) == "<compiled two_layers(x: 'Any', y: 'Any', w1: 'Any', w2: 'Any') -> 'Any'>"
+
+
+def test_tracing_without_gradients_compiles_the_value_alone() -> None:
+    total = rg.compile_grad(lambda x: (x * x).sum())
+    x = rg.ones(3)
+    with rg.no_grad():
+        alone = total.trace(x)
+    assert len(alone.joint.outputs) == 1
+    assert len(total.trace(x).joint.outputs) == 2
+
+
+def test_a_function_of_any_number_of_arguments_wants_those_with_names() -> None:
+    @rg.compile_grad
+    def product(x: Any, y: Any, *more: Any) -> Any:
+        return functools.reduce(lambda a, b: a * b, more, x * y)
+
+    assert product(2.0, 3.0, 5.0, 7.0) == 210.0
+    with pytest.raises(ArgumentError, match="missing a required argument: 'y'"):
+        product(2.0)

@@ -75,8 +75,17 @@ class For:
     """How many iterations of a vector loop run as one."""
 
 
+class _Write:
+    """What both statements that write can tell."""
+
+    @derived
+    def reads(self) -> dict[Expression, None]:
+        """Its expressions, each object once, operands first, as the keys."""
+        return _reads((self,))  # type: ignore[arg-type]  # every subclass is a Statement
+
+
 @record(eq=False)
-class Store:
+class Store(_Write):
     """Write one element."""
 
     buffer: Buffer
@@ -86,7 +95,7 @@ class Store:
 
 
 @record(eq=False)
-class Accumulate:
+class Accumulate(_Write):
     """Combine one element with a value, by a row that is associative and commutative."""
 
     buffer: Buffer
@@ -267,7 +276,6 @@ class Routine:
 Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine
 _AROUND = (For, Local, If, Routine)
 _Around = TypeVar("_Around", bound="For | Local")
-_WRITES = (Store, Accumulate)
 
 
 @record(eq=False)
@@ -351,11 +359,18 @@ def with_body(statement: _Around, body: Sequence[Statement]) -> _Around:
 
 def expressions(statements: Sequence[Statement]) -> list[Expression]:
     """Every expression in the statements, each object once, operands first."""
+    if len(statements) == 1 and isinstance(statements[0], _Write):
+        return list(statements[0].reads)
+    return list(_reads(walk(statements)))
+
+
+def _reads(statements: Sequence[Statement]) -> dict[Expression, None]:
+    """Those of the statements themselves, not of statements within, as the keys."""
     roots: list[Expression] = []
-    for s in walk(statements):
-        if isinstance(s, _WRITES):
+    for s in statements:
+        if isinstance(s, Store | Accumulate):
             roots += loaded(s.index)
             roots.append(s.value)
         elif isinstance(s, If):
             roots += [e for b in s.bounds for e in loaded(b.index)]
-    return list(operands_first(roots))
+    return operands_first(roots)

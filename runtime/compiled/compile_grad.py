@@ -198,9 +198,10 @@ class CompiledFunction(Generic[P, R]):
         return found.results(outputs, leaves, entry.box), pullback
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
-        """The stages of the program for such arguments. It is compiled, and not run."""
+        """The stages of the program for such arguments: under `no_grad()` that of the value alone. It is
+        compiled, and not run."""
         with uncollected():
-            entry, _, _ = self._entry(True, len(self._first), (*self._first, *args), kwargs)
+            entry, _, _ = self._entry(STATE.grad, len(self._first), (*self._first, *args), kwargs)
             return Program(entry.specialisation.recording, entry.specialisation.path)
 
     def _native(

@@ -174,7 +174,7 @@ class _Walk:
             return
         self._seen.add(id(value))
         self._alive.append(value)
-        visit = next((how for kind, how in _VISITS.items() if isinstance(value, kind)), _Walk._object)
+        visit = _VISITS.get(type(value)) or _visit_of(value)
         visit(self, value, name)
 
     def _is_users(self, value: Any) -> bool:
@@ -301,6 +301,11 @@ _VISITS: dict[Any, Callable[[_Walk, Any, str], None]] = {
 }
 
 
+def _visit_of(value: Any) -> Callable[[_Walk, Any, str], None]:
+    """How a value of a subclass of these is visited, or of any other class."""
+    return next((how for kind, how in _VISITS.items() if isinstance(value, kind)), _Walk._object)
+
+
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     """A function's code and that of the functions, lambdas and comprehensions written inside it."""
     yield code
@@ -317,8 +322,8 @@ _GLOBAL = {opmap["LOAD_GLOBAL"]: 1, **_BY_NAME}
 def _globals_of(code: types.CodeType) -> Iterator[str]:
     """The names of globals. The others that a code mentions are attributes, whose names a script's variables
     may have by chance."""
-    before = 0
-    for operation, argument in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+    before, instructions = 0, code.co_code
+    for operation, argument in zip(instructions[::2], instructions[1::2], strict=True):
         argument |= before
         before = argument << 8 if operation == EXTENDED_ARG else 0
         if operation in _GLOBAL:

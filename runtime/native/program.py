@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _late = cache_of(import_module)
 """Modules without which a warm start does."""
+_shown = cache_of(repr)
 _LONG = 1 << 15
 """Operations from which on a call lets other Python threads run meanwhile."""
 _PRODUCTS_AT_ONCE = 16
@@ -305,7 +306,7 @@ class NativeProgram:
         name = fingerprint(self._placed)
         if name is None:
             return self._compile()
-        key = cache.key_of(name, self._target, sorted(self._updates.items()))
+        key = cache.key_of(name, _shown(self._target), sorted(self._updates.items()))
         content = cache.get(key)
         if content is not None:
             return Code.unpacked(content)

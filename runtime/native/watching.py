@@ -33,6 +33,7 @@ import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from itertools import chain
 from operator import contains, getitem
 from typing import Any, NamedTuple
 
@@ -131,7 +132,7 @@ def watch(reads: Sequence[Read], hold: Callable[[], bool]) -> Watch:
     checks += asked if unknown else ()
     if sum(map(len, checks)) > _MOST_WORDS:
         checks = asked
-    words = [len(checks), 0, *(word for check in checks for word in check)]
+    words = [len(checks), 0, *chain.from_iterable(checks)]
     return Watch(words, (list(groups.values()), [read.key for read in reads], hold))
 
 
@@ -142,10 +143,10 @@ def _place(place: Any) -> Any:
 
 def _checks(place: Any, group: Sequence[Read]) -> list[list[int]] | None:
     """Those of one object."""
-    kind = type(place)
-    if any(read.look is elements_of for read in group):
+    kind, looks = type(place), [read.look for read in group]
+    if elements_of in looks:
         return _elements(place, group[0].value)
-    if any(read.look is getattr for read in group):
+    if getattr in looks:
         return [_attribute(read) for read in group] if kind not in _CONTAINERS else None
     if kind in _DICTS and all(_is_quiet(type(read.key)) for read in group):
         return [_dict(place, group)]

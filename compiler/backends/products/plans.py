@@ -8,6 +8,8 @@ A program of products alone needs no machine code of its own: its `Script` is wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from retrograd.compiler.backends.meeting import is_met
@@ -17,6 +19,7 @@ from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import Program, Routine
 
+_PLANNED = itemgetter(*PLAN[:-1])
 _COPIED_TOGETHER = 1024
 """Elements side by side of several blocks of the left operand that are copied together."""
 _PARALLEL_COPY = 1 << 16
@@ -63,9 +66,9 @@ def _script(steps: Sequence[Step]) -> Script:
     """How many steps there are, these, and their plans."""
     at, told = 1 + len(steps) * len(STEP), list[Word]([len(steps)])
     for step in steps:
-        told += [8 * at, *(word for operand in step.operands for word in operand)]
+        told += [8 * at, *chain.from_iterable(step.operands)]
         at += len(step.plan)
-    return Script("retrograd_script", (*told, *(word for step in steps for word in step.plan)))
+    return Script("retrograd_script", (*told, *chain.from_iterable([step.plan for step in steps])))
 
 
 def first(s: Routine, index: Index) -> int:
@@ -111,7 +114,7 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
         known[name] = _step(out.index, axis, itemsize) if out else 0
     alone = known["chunks"] == 1 and plan.beside == 1 and not known["copy_left"] and not known["copy_right"]
     known["simple"] = int(alone and not waits)
-    return [*(known[name] for name in PLAN[:-1]), *_told(s, known)]
+    return [*_PLANNED(known), *_told(s, known)]
 
 
 def _is_far(s: Routine) -> bool:
