@@ -32,6 +32,7 @@ MISTAKES = lines("""
     t.ones(0, 3).amin((-2, 1))
     t.ones(3, 0).median(-1)
     t.ones(3).bool().median()
+    t.ones(3).adjoint()
     t.ones(3).bool().nanmedian(0)
     t.nn.functional.group_norm(t.ones(1, 2), 2)
     t.nn.GroupNorm(2, 2)(t.ones(1, 2, 1))

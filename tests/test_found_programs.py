@@ -42,6 +42,9 @@ x.logsumexp(1).mul(0.2).tanh()
 F.conv1d(x.flip([-1]), w, padding=1)
     x = t.arange(60.0).reshape(2, 3, 10).requires_grad_(); w = t.linspace(-1, 1, 12).reshape(2, 3, 2); \
 F.conv1d(x.flip([2]), w, stride=2)
+    x = t.tensor([0.5, -2.0], dtype=t.float16, requires_grad=True); t.ldexp(x, t.tensor([3, 14]))
+    x = t.tensor(2.0); x.mT
+    x = t.tensor(2.0); x.adjoint()
     x = t.tensor([0.0, 1.0, -2.0, float("inf"), float("nan")], requires_grad=True); x**0 * float("inf")
     x = t.tensor([0.0, 1.0, -2.0, float("inf")], requires_grad=True); x**t.zeros(4) * float("nan")
 """)

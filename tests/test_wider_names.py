@@ -10,7 +10,7 @@ import os
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import mpmath as mp
 import numpy as np
@@ -454,3 +454,94 @@ def test_a_tensor_as_one_of_a_subclass(torch: ModuleType) -> None:
     assert subclasses(retrograd) == subclasses(torch)
     with pytest.raises(TypeError, match="does not inherit from Tensor"):
         retrograd.ones(2).as_subclass(int)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_of_convolutions_are_functions_as_in_pytorch(
+    torch: ModuleType, rank: int, groups: int
+) -> None:
+    import torch.nn.grad as theirs
+
+    import retrograd.nn.grad as ours
+
+    def of(t: ModuleType, *shape: int) -> Any:
+        return t.linspace(-1, 1, int(np.prod(shape)), dtype=t.float64).reshape(shape).cos()
+
+    how = ([2, 1, 3][:rank], [1, 0, 2][:rank], [1, 2, 1][:rank], groups)
+    x, w = (2, 2 * groups, *[7, 8, 6][:rank]), (3 * groups, 2, *[3, 2, 1][:rank])
+    conv = getattr(torch.nn.functional, f"conv{rank}d")
+    out = conv(of(torch, *x), of(torch, *w), None, *how).shape
+    for kind, take in (("input", lambda t: (x, of(t, *w))), ("weight", lambda t: (of(t, *x), w))):
+        name = f"conv{rank}d_{kind}"
+        expected = getattr(theirs, name)(*take(torch), of(torch, *out), *how)
+        found = getattr(ours, name)(*take(retrograd), of(retrograd, *out), *how)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("diag", [-2, -1, 0, 1])
+def test_triangles_as_vectors(torch: ModuleType, diag: int) -> None:
+    from torch.distributions import utils as theirs
+
+    from retrograd.distributions import utils as ours
+
+    square = torch.arange(32.0).reshape(2, 4, 4)
+    expected = theirs.tril_matrix_to_vec(square, diag)
+    found = ours.tril_matrix_to_vec(retrograd.arange(32.0).reshape(2, 4, 4), diag)
+    assert found.tolist() == expected.tolist()
+    again = ours.vec_to_tril_matrix(found, diag)
+    assert again.tolist() == theirs.vec_to_tril_matrix(expected, diag).tolist()
+    with pytest.raises(ValueError, match="cannot be expressed as the lower triangular part"):
+        ours.vec_to_tril_matrix(retrograd.ones(4))
+
+
+def test_a_distribution_of_ones_own_as_in_pytorch(torch: ModuleType) -> None:
+    from torch.distributions import utils as theirs
+
+    from retrograd.distributions import utils as ours
+
+    def told(t: ModuleType, utils: Any) -> list[Any]:
+        limits = t.distributions.constraints
+
+        class Own(t.distributions.Distribution):  # type: ignore[misc,name-defined]  # of either library
+            arg_constraints: ClassVar[Any] = {"low": limits.dependent(event_dim=1), "high": limits.dependent}
+
+            def __init__(self, low: Any, high: Any) -> None:
+                self.low, self.high = utils.broadcast_all(low, high)
+                super().__init__(self.low.shape)
+
+            @limits.dependent_property(is_discrete=False, event_dim=1)
+            def support(self) -> Any:
+                return limits.interval(self.low, self.high)
+
+            @utils.lazy_property
+            def odds(self) -> Any:
+                return utils.probs_to_logits(self.high / 4, is_binary=True)
+
+        it = Own(0.0, t.tensor([1.0, 2.0]))
+        with pytest.raises(ValueError, match="to be within the support"):
+            it._validate_sample(t.tensor([3.0, 1.0]))
+        logits = utils.logits_to_probs(t.tensor([0.0, 1.0]))
+        return [it.support, it.odds, Own.support.event_dim, limits.is_dependent(Own.support), logits]
+
+    assert str(told(retrograd, ours)) == str(told(torch, theirs))
+
+
+def test_rooms_that_programs_import_from() -> None:
+    import retrograd.multiprocessing as processes
+    from retrograd.serialization import get_safe_globals, load, safe_globals
+
+    processes.set_sharing_strategy("file_system")
+    assert processes.get_sharing_strategy() == "file_system"
+    assert processes.get_context("fork").Process is not None
+    with pytest.raises(RuntimeError, match="file_descriptor"):
+        processes.set_sharing_strategy("other")
+    with safe_globals([dict]):
+        assert get_safe_globals() == [dict]
+    assert (get_safe_globals(), load) == ([], retrograd.load)
+    assert retrograd.GradScaler is retrograd.amp.GradScaler
+    assert retrograd.is_storage(retrograd.ones(1).untyped_storage())
+    for name in ("flash", "mem_efficient", "math", "cudnn"):
+        getattr(retrograd.backends.cuda, f"enable_{name}_sdp")(False)
+        assert not getattr(retrograd.backends.cuda, f"{name}_sdp_enabled")()
+        getattr(retrograd.backends.cuda, f"enable_{name}_sdp")(True)

@@ -33,7 +33,6 @@ DERIVED: dict[str, tuple[str | None, ...]] = {
     "asinh": ("1/sqrt(x**2 + 1)",),
     "erf": ("2/sqrt(pi)*exp(-x**2)",),
     "erfc": ("(-2/sqrt(pi))*exp(-x**2)",),
-    "erfinv": ("sqrt(pi)/2*exp(out**2)",),
     "ndtr": ("sqrt(2)/(2*sqrt(pi))*exp(-x**2/2)",),
     "lgamma": ("digamma(x)",),
     "digamma": ("trigamma(x)",),

@@ -181,7 +181,8 @@ row("atanh",      "atanh(x)",             FLOAT, np.arctanh, ["1 / ((1 - x) * (1
 # ---- the error function and the gamma function -------------------------------------------------------------
 row("erf",        "erf(x)",               FLOAT, special.erf)
 row("erfc",       "1 - erf(x)",           FLOAT, special.erfc)
-row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, domain="abs(x) < 1")
+row("erfinv",     "erfinv(x)",            FLOAT, special.erfinv, ["sqrt(pi) / 2 * exp(erfinv(x)**2)"],
+    domain="abs(x) < 1")
 row("erfcx",      formulas.erfcx(),       FLOAT, partials=[formulas.erfcx_slope()])
 row("ndtr",       "0.5 * erfc(x * -sqrt(0.5))", FLOAT)
 row("ndtri",      formulas.normal_quantile(), FLOAT, partials=["sqrt(2 * pi) * exp(0.5 * square(out))"],

@@ -6,7 +6,7 @@ errors quote them. A new one is a class here, or an object made of one at the en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler import dtypes
@@ -298,13 +298,33 @@ class _Stack(_SideBySide):
 class _Dependent(Constraint):
     """Depends on other parameters; the distribution itself knows."""
 
+    def __init__(self, *, is_discrete: bool = False, event_dim: int = 0) -> None:
+        self.is_discrete, self.event_dim = is_discrete, event_dim
+
+    def __call__(self, *, is_discrete: bool = False, event_dim: int = 0) -> Constraint:
+        """The same of such values."""
+        return _Dependent(is_discrete=is_discrete, event_dim=event_dim)
+
+
+class _DependentProperty(property, _Dependent):
+    """A property of a distribution, and what its class says of it: `dependent_property(event_dim=1)`."""
+
+    def __init__(
+        self, fn: Callable[[Any], Any] | None = None, *, is_discrete: bool = False, event_dim: int = 0
+    ) -> None:
+        property.__init__(self, fn)
+        _Dependent.__init__(self, is_discrete=is_discrete, event_dim=event_dim)
+
+    def __call__(self, fn: Callable[[Any], Any]) -> _DependentProperty:  # type: ignore[override]  # a decorator
+        return _DependentProperty(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
+
 
 def is_dependent(constraint: object) -> bool:
     """Whether a constraint cannot be asked by itself."""
     return isinstance(constraint, _Dependent)
 
 
-dependent = _Dependent()
+dependent, dependent_property = _Dependent(), _DependentProperty
 real = _Real()
 positive, nonnegative = _GreaterThan(0.0), _GreaterThanEq(0.0)
 unit_interval = _Interval(0.0, 1.0)

@@ -199,7 +199,7 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
 
     def steps(linked: bool) -> Callable[..., Tensor]:
         def one(each: Node) -> Callable[..., Any]:
-            return applied(each, shown(node) if each is node else "", linked)
+            return applied(each, shown(node) if each is node else "", linked or shows([each], inputs))
 
         return straight_to_one(inputs, node, one)
 

@@ -132,6 +132,11 @@ class TypedStorage:
         return f"{lines}[torch.storage.TypedStorage({kind}) of size {self.size()}]"
 
 
+def is_storage(obj: object) -> bool:
+    """Whether it is a storage."""
+    return isinstance(obj, UntypedStorage | TypedStorage)
+
+
 class _Legacy(type):
     """Classes of which every `TypedStorage` of their dtype is one."""
 

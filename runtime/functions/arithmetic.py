@@ -185,8 +185,10 @@ _float_power_ = in_place_of("float_power", float_power)
 
 @entered()
 def ldexp(input: Tensor, other: Operand) -> Tensor:
-    """`input * 2 ** other`."""
-    return _mul(input, APPLY["pow"](2.0, other))  # of Tensors, a Tensor
+    """`input * 2 ** other`; the input keeps its dtype where `other` is whole."""
+    found: Tensor = _mul(input, APPLY["pow"](2.0, other))
+    floating = isinstance(other, Tensor) and other.dtype.is_floating_point
+    return found if floating or not input.dtype.is_floating_point else cast(found, input.dtype)
 
 
 @entered(in_place=False, replay="conversion")

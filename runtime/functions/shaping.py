@@ -196,21 +196,23 @@ def T(input: Tensor) -> Tensor:
 
 @public("mT", "mH", attribute=True, function=False, replay=True)
 def mT(input: Tensor) -> Tensor:
-    """The last two axes exchanged."""
-    if input.ndim < 2:
-        raise ShapeError(
-            f".mT of a tensor of shape {list(input.shape)}",
-            mirrored(
-                f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
-            ),
-        )
-    return transpose(input, -2, -1)
+    """The last two axes exchanged; a 0-d tensor stays as it is."""
+    return _of_matrices(input, "mT")
 
 
 @public("adjoint", method=True, replay=True)
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of matrices: of real ones, the last two axes exchanged."""
-    return transpose(input, -2, -1)
+    return _of_matrices(input, "adjoint()")
+
+
+def _of_matrices(input: Tensor, name: str) -> Tensor:
+    if input.ndim == 1:
+        raise ShapeError(
+            f".{name} of a tensor of shape {list(input.shape)}",
+            mirrored(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor."),
+        )
+    return transpose(input, -2, -1) if input.ndim else transpose(input, -1, 0)
 
 
 @public("H", attribute=True, function=False, replay=True)

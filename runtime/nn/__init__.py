@@ -4,7 +4,7 @@
 write it in the file of its kin, and name it here.
 """
 
-from retrograd.runtime.nn import constructors, functional, init, utils
+from retrograd.runtime.nn import constructors, functional, grad, init, utils
 from retrograd.runtime.nn.activation import (
     CELU,
     ELU,
@@ -342,6 +342,7 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
     "functional",
+    "grad",
     "init",
     "modules",
     "utils",
