@@ -92,7 +92,7 @@ def assign(
         edge = edge_of(new)
     if STATE.grad and (edge is not None or tensor._requires_grad):
         if overwrites or not isinstance(edge, GradNode):
-            kind = Type(tuple(tensor._value.shape), tensor.dtype)
+            kind = _type(tensor)
             name = overwrites or "torch::autograd::CopyBackwards"
             shown = name if given is None else of_call(name, (tensor, given), {})
             edge = Overwritten((edge_of(tensor), edge), kind, shown)
@@ -110,6 +110,11 @@ def assign(
     return tensor
 
 
+def _type(tensor: Tensor) -> Type:
+    """Its shape and dtype, whatever holds its elements."""
+    return Type(tuple(tensor._value.shape), tensor.dtype)
+
+
 def check_writable(tensor: Tensor, filled: bool = False) -> None:
     """Raise, in PyTorch's words, if the Tensor may not be changed in place; elements that are one in memory
     may only be `filled`, with one value. NumPy's expanded arrays are opened for what is written to a part of
@@ -121,7 +126,7 @@ def check_writable(tensor: Tensor, filled: bool = False) -> None:
     if isinstance(value, DeviceArray):
         repeated = value.layout.repeats
     elif isinstance(value, Node):
-        repeated = view is not None and not filled and overlaps(view.path, view.base._value.type)
+        repeated = view is not None and not filled and overlaps(view.path, _type(view.base))
     else:
         closed, meeting = not value.flags.writeable, meets(value)
         recorded = STATE.grad and (tensor._requires_grad or (view is not None and view.base._requires_grad))
@@ -325,7 +330,7 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
             "it would have another shape when the function returns",
             "use the function that returns a view, without the underscore",
         )
-    before = Type(tuple(tensor._value.shape), tensor.dtype)
+    before = _type(tensor)
     view, found = tensor._view, look(tensor)
     inner = found._view
     if inner is None:  # an inference tensor has no views
@@ -351,7 +356,7 @@ def rearrange(tensor: Tensor, look: Callable[[Tensor], Tensor], shown: str) -> T
         if trace is None and not view.tracked:
             whole = view.path  # which nobody goes any more
         else:
-            whole = shortened(whole, Type(tuple(base._value.shape), base.dtype))
+            whole = shortened(whole, _type(base))
         tensor._view = type(view)(base, whole, view.tracked, version)
     note_rearranged(tensor, version, way_back(path, before))
     return tensor
