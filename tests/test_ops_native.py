@@ -53,7 +53,6 @@ from retrograd.compiler.ops import (
     wide_scan,
     withheld,
 )
-from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import statistics as stats
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.incomplete_ops import IncompleteGamma
@@ -97,6 +96,8 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (softmax.Logsumexp((0, 2)), (X,)),
     (sort.FirstInOrder(1, 2, descending=True), (np.round(X),)),
     (sort.NthInOrder(2, 3), (np.round(X),)),
+    (joined.PutAlong(1), (X, MET, real(*MET.shape))),
+    (joined.PutAlong(2), (X, MET[:2, :3, :2], np.array(0.5))),
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X)),
     (joined.SlopeOfProducts(1), (X[:, :2], MET, X, X[:, 1:3])),
     *((sort.Middle(ignored), (np.where(X > 1, np.nan, np.round(X)).ravel(),)) for ignored in (False, True)),
@@ -219,7 +220,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "topk": (lambda x: sort.topk(x, 2, 2)[0], (X,)),
     "median": (lambda x: sort.median(x, 1)[0], (X,)),
     "mode": (lambda x: sort.mode(x, 1)[1], (np.round(X),)),
-    "put_along": (lambda x, v: places.put_along(x, np.argsort(X, 1), v, 1), (X, real(3, 4, 5))),
+    "put_along": (lambda x, v: joined.put_along(x, np.argsort(X, 1), v, 1), (X, real(3, 4, 5))),
     "attention": (
         lambda q, k, v: softmax.attention(q, k, v, causal=True),
         (real(2, 3, 4), real(2, 5, 4), real(2, 5, 6)),

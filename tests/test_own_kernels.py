@@ -277,6 +277,8 @@ def _samples() -> list[Sample]:
         index = RANDOM.integers(0, size, values.shape)
         for how, with_self in product(joined.JOINS, (False, True)):
             found.append((joined.PutAlongJoined(1, how, with_self), (x, index, values)))
+    found += [(joined.PutAlong(1), (x, index, each)) for each in (values, np.array(0.5))]
+    found += [(softmax.Logsumexp(axes), (x,)) for axes in ((x.ndim - 1,), (0,), (0, x.ndim - 1))]
     return found
 
 
@@ -386,6 +388,22 @@ def test_cross_entropy_beside_pytorch(shape: tuple[int, ...], options: dict[str,
     tight = kind == "float64"
     for one, other in list(zip(mine, theirs))[:9]:
         np.testing.assert_allclose(one, other, rtol=1e-11 if tight else 1e-5, atol=1e-12 if tight else 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 5), (300, 500), (5, 33, 701)], ids=str)
+def test_logsumexp_beside_pytorch(shape: tuple[int, ...], kind: str) -> None:
+    """Infinite elements and NaN among them, and rows of minus infinity."""
+    x = (RANDOM.standard_normal(shape) * 3).astype(kind)
+    odd = x.copy()
+    odd[0, ..., 0], odd[1, ..., -1], odd[2] = np.inf, np.nan, -np.inf
+    for each in (x, odd):
+        for axis in (-1, 0):
+            wanted = torch.tensor(each.astype(np.float64)).logsumexp(axis).numpy()
+            for _ in range(3):
+                found = retrograd.tensor(each).logsumexp(axis).numpy()
+                tight = 1e-12 if kind == "float64" else 2e-6
+                np.testing.assert_allclose(found, wanted, rtol=tight, atol=tight)
 
 
 @pytest.mark.parametrize("target", [[0, 5], [0, -1]])

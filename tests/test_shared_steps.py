@@ -26,6 +26,8 @@ ROUNDING: list[Callable[..., Any]] = [
     lambda T, x, axis: x.var(axis, correction=0),
     lambda T, x, axis: x.norm(dim=axis),
     lambda T, x, axis: T.zeros_like(x).scatter_add(axis, places(T, x, axis), x),
+    lambda T, x, axis: x.logsumexp(axis),
+    lambda T, x, axis: x.softmax(axis),
 ]
 EXACT: list[Callable[..., Any]] = [
     lambda T, x, axis: x.amax(axis),
@@ -37,6 +39,10 @@ EXACT: list[Callable[..., Any]] = [
     lambda T, x, axis: x.transpose(0, axis).contiguous(),
     lambda T, x, axis: x.flip(axis).contiguous(),
     lambda T, x, axis: x.clone(),
+    lambda T, x, axis: x.scatter(axis, T.argsort(x, stable=True, dim=axis), -x),
+    lambda T, x, axis: T.cat([x, x * 2, x[:1]] if not axis else [x, x * 2], axis),
+    lambda T, x, axis: T.stack([x, -x], axis),
+    lambda T, x, axis: x.repeat_interleave(3, axis),
     lambda T, x, axis: (x > 0).sum(axis),
     lambda T, x, axis: (x > 0).transpose(0, axis).contiguous(),
     lambda T, x, axis: (x * 100).to(T.int64).cumsum(axis),

@@ -339,7 +339,7 @@ def test_writing_by_index_as_in_pytorch(torch: ModuleType, axis: int) -> None:
     )
     distinct = np.argsort(RANDOM.random(X.shape), axis)
     check(
-        lambda x, v: index.put_along(x, distinct, v, axis),
+        lambda x, v: joined.put_along(x, distinct, v, axis),
         lambda x, v: x.scatter(axis, torch.tensor(distinct), v),
         X,
         real(*X.shape),

@@ -23,7 +23,7 @@ from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError, mi
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import reshape, slice_
+from retrograd.compiler.ops.shape import slice_
 from retrograd.compiler.record import record
 
 
@@ -299,9 +299,3 @@ def along_index(index: Value, shape: Sequence[int], axis: int) -> Value:
     """The linear index, into a tensor of `shape`, of each element that `take_along(…, index, axis)` reads."""
     own = [index if k == axis else iota_like(index, k) for k in range(len(shape))]
     return linear_index(own, shape)
-
-
-def put_along(x: Value, index: Value, values: Value, axis: int) -> Value:
-    """As `torch.scatter`: `x` with single elements replaced; the last write stays."""
-    flat = put(reshape(x, (prod(x.shape),)), along_index(index, x.shape, axis), values)
-    return reshape(flat, x.shape)

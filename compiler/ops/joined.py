@@ -1,5 +1,7 @@
-"""Indexed writes that join what meets at one place: the product, the greatest or the least of it.
+"""Indexed writes along an axis, and those that join what meets at one place: the product, the greatest or the
+least of it.
 
+    put_along          x, but where indices along an axis say so, the values written there
     put_along_joined   x, but where indices along an axis say so, joined with the values written there
     slope_of_products  the derivative of products by what was written
 
@@ -10,6 +12,7 @@ a way to join, add a line to `JOINS` and its derivative.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -20,17 +23,33 @@ from retrograd.compiler.ir.graph import OPS, Array, Op, Type, Value, apply, regi
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import in_float32, widened
-from retrograd.compiler.ops.index import along_index, check_index, put_along_add, take_along
+from retrograd.compiler.ops.index import along_index, check_index, put, put_along_add, take_along
 from retrograd.compiler.ops.iota import iota_like
 from retrograd.compiler.ops.reduce import Amax, Amin, Prod, Reduction
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import recurrence, shift
-from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.ops.shape import cast, reshape
 from retrograd.compiler.ops.sort import argsort
 from retrograd.compiler.record import record
 
 JOINS: dict[str, type[Reduction]] = {"prod": Prod, "amax": Amax, "amin": Amin}
 """What joins, by PyTorch's names."""
+
+
+@register
+@record
+class PutAlong(Composite):
+    """As `torch.scatter`: `x` with single elements replaced along an axis; the last write stays. The index
+    may be shorter than `x` on the other axes; the values have its shape, or are 0-d."""
+
+    name = "put_along"
+    categories = (0, 1, 2)
+    axis: int
+
+    def formula(self, *values: Value) -> Value:
+        x, index, written = values
+        flat = put(reshape(x, (prod(x.shape),)), along_index(index, x.shape, self.axis), written)
+        return reshape(flat, x.shape)
 
 
 @register
@@ -175,6 +194,10 @@ class ScannedSlope(Composite):
         before, after = running(rest[0] if rest else one, False), running(one, True)
         slope = take_along(cotangent, place, axis) * before * after
         return put_along_add(slope, order, axis, index.shape[axis])
+
+
+def put_along(x: Value, index: Value, values: Value, axis: int) -> Value:
+    return apply(PutAlong(axis), x, index, values)
 
 
 def put_along_joined(x: Value, index: Value, values: Value, axis: int, how: str, with_self: bool) -> Value:

@@ -11,7 +11,8 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
 from retrograd.compiler.ops.composite import Composite
-from retrograd.compiler.ops.index import put_along, take_along
+from retrograd.compiler.ops.index import take_along
+from retrograd.compiler.ops.joined import put_along
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.record import record
 

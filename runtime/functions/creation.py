@@ -82,9 +82,10 @@ def filled(shape: Sequence[int], value: Value, dtype: DType, where: Device = CPU
     if STATE.trace is None and where != CPU:
         return Tensor(np.broadcast_to(_scalar(value, dtype), shape))
     if STATE.trace is None:
-        array = np.zeros(shape, dtype.numpy)
-        if value or type(value) is not int:
-            array.fill(_scalar(value, dtype))
+        if not value and type(value) is int:
+            return Tensor(np.zeros(shape, dtype.numpy))
+        array = np.empty(shape, dtype.numpy)
+        array.fill(_scalar(value, dtype))
         return Tensor(array)
     return moves.expand(new(_scalar(value, dtype)), tuple(shape)).clone()
 
@@ -207,8 +208,13 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, 
 def _progression(size: int, first: Number, by: Number, dtype: DType) -> Tensor:
     """`first + by · k`, worked out in double precision in eager mode."""
     if STATE.trace is None:
-        wide: Array = np.arange(size, dtype=np.float64 if isinstance(first + by, float) else np.int64)
-        return Tensor(np.asarray(first + by * wide).astype(dtype.numpy))
+        real = isinstance(first + by, float)
+        found: Array = np.arange(size, dtype=np.float64 if real else np.int64)
+        if by != 1:
+            found *= by
+        if first or real:
+            found += first
+        return Tensor(found.astype(dtype.numpy, copy=False))
     k = count(size, dtype)
     return k if (first, by) == (0, 1) else k * new(_scalar(by, dtype)) + new(_scalar(first, dtype))
 

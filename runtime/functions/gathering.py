@@ -18,7 +18,7 @@ from retrograd.compiler.ops import index as places
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.demands import places as within
 from retrograd.compiler.ops.elementwise import broadcast_shapes
-from retrograd.compiler.ops.joined import JOINS, put_along_joined
+from retrograd.compiler.ops.joined import JOINS, put_along, put_along_joined
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.functions.public import axis_of, public
@@ -159,7 +159,7 @@ def scatter(
         whole = given if isinstance(given, Tensor) else everywhere(given, input, index.shape)
         return scatter_reduce(input, dim, index, whole, names[reduce])
     axis, x, place, values = _scatter_operands("scatter", input, dim, index, given)
-    return moves.reshape(places.put_along(x, place, values, axis), input.shape)
+    return moves.reshape(put_along(x, place, values, axis), input.shape)
 
 
 def _added(x: Tensor, place: Tensor, values: Tensor, axis: int) -> Tensor:

@@ -56,7 +56,7 @@ def copy(arrays: Array[Array[T]], given: CopySizes) -> int:
     """Elements to and from anywhere."""
     places, sizes = stack(Array[int], MOST_AXES), stack(CopySizes)
     last, across = given.axes - 1, across_of(given)
-    ordered(sizes, given, across)
+    ordered(sizes, given, last if across < 0 and is_short(given) else across)
     inner = last if across < 0 else last - 1
     for axis in range(inner):
         places[axis] = 0
@@ -90,6 +90,17 @@ def across_of(sizes: CopySizes) -> int:
         if sizes.from_steps[axis] == SIZE and sizes.extents[axis] >= LANES:
             found = axis
     return -1 if sizes.from_steps[last] == SIZE else found
+
+
+SHORT = 8
+"""Elements of a line: for less, those of other lines at its places are moved sooner."""
+
+
+@inlined
+def is_short(sizes: CopySizes) -> bool:
+    """Whether the last axis is, and the one before it longer."""
+    last = sizes.axes - 1
+    return last > 0 and sizes.extents[last] < SHORT and sizes.extents[last - 1] > sizes.extents[last]
 
 
 @native

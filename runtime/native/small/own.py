@@ -26,13 +26,13 @@ from retrograd.compiler.ops.cross_entropy import CrossEntropy
 from retrograd.compiler.ops.gate import Glu, GluAdjoint
 from retrograd.compiler.ops.incomplete import NODES, WEIGHTS
 from retrograd.compiler.ops.incomplete_ops import BetaSlope, GammaSlope
-from retrograd.compiler.ops.joined import PutAlongJoined
+from retrograd.compiler.ops.joined import PutAlong, PutAlongJoined
 from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
 from retrograd.compiler.ops.pairs import Distances, DistancesAdjoint, PairDistances, PairsAdjoint
 from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast
-from retrograd.compiler.ops.softmax import CausalSoftmax
+from retrograd.compiler.ops.softmax import CausalSoftmax, Logsumexp
 from retrograd.compiler.ops.statistics import Mean
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
@@ -44,7 +44,7 @@ from retrograd.runtime.native.small import (
     solving,
     window_steps,
 )
-from retrograd.runtime.native.small.cuts import indexed
+from retrograd.runtime.native.small.cuts import Cut, indexed, of_indices
 from retrograd.runtime.native.small.own_kernels import kernel, step
 from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps
 
@@ -112,6 +112,18 @@ def _joined(steps: Steps, op: PutAlongJoined, out: Array, x: Array, index: Array
     steps.step(
         kernels.of_joining(op.row.name, kernels.DTYPES[x.dtype]), [out, steps.in_order(values), places], sizes
     )
+
+
+def _put_along(steps: Steps, op: PutAlong, out: Array, x: Array, index: Array, values: Array) -> None:
+    if not all(a == b for k, (a, b) in enumerate(zip(x.shape, index.shape)) if k != op.axis):
+        if (found := steps.expanded(op, [x, index, values], out)) is not out:
+            steps.copy(found, out)
+        return
+    sizes, places = indexed(x.shape, op.axis, index, False), steps.wide(index)
+    steps.copy(x, out)
+    arrays = [out, steps.in_order(np.broadcast_to(values, index.shape)), places]
+    cut = of_indices(sizes, x.itemsize, False)
+    steps.step(kernels.scattering(x.itemsize), arrays, sizes, cut=cut)
 
 
 # ---- channels ----------------------------------------------------------------------------------------------
@@ -189,10 +201,26 @@ def _cross_entropy(
         return
     each = out if op.reduction == "none" else steps.scratch(Type((len(x),), kernels.DTYPES[x.dtype]))
     steps.read_in_order(x)
-    step("cross entropy", steps, [each, steps.in_order(x), steps.wide(target)], [*x.shape, op.ignore_index])
+    arrays = [each, steps.in_order(x), steps.wide(target)]
+    step("cross entropy", steps, arrays, [*x.shape, op.ignore_index], cut=_rows_of(x, target.itemsize))
     if op.reduction != "none":
         whole = Sum((0,)) if op.reduction == "sum" else Mean((0,))
         WRITERS[type(whole)](steps, whole, out, each)
+
+
+def _logsumexp(steps: Steps, op: Logsumexp, out: Array, x: Array) -> None:
+    """Over the last axis by a kernel."""
+    if op.axes != (x.ndim - 1,):
+        steps.expanded(op, [x], out)
+        return
+    steps.read_in_order(x)
+    sizes = [x.size // x.shape[-1], x.shape[-1]]
+    step("logsumexp", steps, [out, steps.in_order(x)], sizes, True, _rows_of(x))
+
+
+def _rows_of(x: Array, *further: int) -> Cut:
+    """Of rows that become one element each, beside others that have so many bytes for each row."""
+    return Cut(0, [x.itemsize, x.shape[-1] * x.itemsize, *further], x.shape[-1])
 
 
 # ---- pairs, and places -----------------------------------------------------------------------------------
@@ -347,6 +375,8 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     MaxUnpool: _unpool,
     MultilabelMargins: _multilabel,
     MultilabelMarginsAdjoint: _multilabel_adjoint,
+    Logsumexp: _logsumexp,
+    PutAlong: _put_along,
     PutAlongJoined: _joined,
     PairDistances: _distances,
     PairsAdjoint: _pairs_adjoint,

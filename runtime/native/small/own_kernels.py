@@ -13,6 +13,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.native.small import kernels
+from retrograd.runtime.native.small.cuts import Cut
 from retrograd.runtime.native.small.steps import Steps
 
 _FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -35,6 +36,7 @@ _FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bag sum": ("bags.sum_up", ()),
     "bag sum adjoint": ("bags.return_sums", ()),
     "bag places": ("bags.places", ()),
+    "logsumexp": ("shares.logarithms", ("exp", "log")),
     "gamma slope": ("quantiles.gamma_slope", ("exp", "expm1")),
     "beta slope": ("quantiles.beta_slope", ("exp", "log1p")),
     "glu": ("gates.glu", ("exp",)),
@@ -71,6 +73,13 @@ def kernel(name: str, dtype: DType) -> int | None:
     return kernels.of_function(name, function, dtype, inside)
 
 
-def step(name: str, steps: Steps, arrays: list[Array], sizes: list[int]) -> None:
+def step(
+    name: str,
+    steps: Steps,
+    arrays: list[Array],
+    sizes: list[int],
+    reduces: bool = False,
+    cut: Cut | None = None,
+) -> None:
     """A step by the kernel of this name for elements like the first array's."""
-    steps.step(kernel(name, kernels.DTYPES[arrays[0].dtype]), arrays, sizes)
+    steps.step(kernel(name, kernels.DTYPES[arrays[0].dtype]), arrays, sizes, reduces, cut)

@@ -21,7 +21,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, TakeAlong
 from retrograd.compiler.ops.row import Types
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Pad
+from retrograd.compiler.ops.shape import Concat, Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import equations, kernels, one_pass, own, solving
@@ -97,6 +97,7 @@ _IN_SEVERAL_PASSES = (
     Composite,
     Scan,
     Dot,
+    Concat,
     Pad,
     Undiagonal,
     Put,
@@ -107,7 +108,7 @@ _IN_SEVERAL_PASSES = (
 )
 
 
-_BY_ONE_KERNEL: tuple[type[Op], ...] = (PutAdd, PutAlongAdd, TakeAlong, *own.WRITERS)
+_BY_ONE_KERNEL: tuple[type[Op], ...] = (Concat, PutAdd, PutAlongAdd, TakeAlong, *own.WRITERS)
 """Those whose kernel takes arrays of any size."""
 
 _OF_MANY: tuple[type[Op], ...] = (Elementwise, *solving.SOLVED, *_BY_ONE_KERNEL)
@@ -150,6 +151,8 @@ def _own(op: Op, types: Sequence[Type]) -> Compute | None:
     with builder.at(None):
         inputs = [builder.input(f"x{k}", type_) for k, type_ in enumerate(types)]
         out = builder.node(op, *inputs)
+    if not _fit(inputs, [out]):
+        return None
     try:
         return Steps(inputs, [out], small=False).callable([], turning(op, value_of, op.evaluate))
     except kernels.NoKernel:

@@ -1,4 +1,4 @@
-"""Kernels of shares in `Σ exp(x)`: causal attention's weights, and the losses of cross entropy.
+"""Kernels of shares in `Σ exp(x)`: weights of causal attention, the losses of cross entropy, the logarithm.
 
 In flow arrays, the result first, and the sizes of a step; out flows 0, or 1 where elements are for others.
 """
@@ -127,3 +127,24 @@ def total_of(x: Array[A], most: VA, count: int) -> A:
     for at in range(whole, count, LANES):
         total = total + exponential(take(VA, x + at, count - at, cast(VA, -inf)) - most)
     return reduce(lambda one, other: one + other, total)
+
+
+# ---- the logarithm itself ----------------------------------------------------------------------------------
+class Rows(Record):
+    rows: int
+    columns: int
+
+
+@native
+def logarithms(arrays: Array[Memory], sizes: Rows) -> int:
+    """Arrays: the logarithms of rows' sums, elements. An infinite one is not subtracted."""
+    to, x = cast(Array[A], arrays[0]), cast(Array[A], arrays[1])
+    for row in range(sizes.rows):
+        elements = x + row * sizes.columns
+        found = greatest(elements, sizes.columns)
+        most = select((found == inf) | (found == -inf), cast(VA, 0.0), found)
+        total = log(cast(One, total_of(elements, most, sizes.columns)))
+        to[row] = reduce(lambda one, other: one + other, total) + reduce(
+            lambda one, other: max(one, other), most
+        )
+    return 0

@@ -332,9 +332,9 @@ class Steps:
         return wide
 
     def _join(self, op: Concat, out: Array, operands: Sequence[Array]) -> None:
-        before = (slice(None),) * op.axis
-        start = 0
+        before, start = (slice(None),) * op.axis, 0
         for x in operands:
+            self.read_in_order(x)
             stop = start + x.shape[op.axis]
             self.copy(x, out[(*before, slice(start, stop))])
             start = stop
