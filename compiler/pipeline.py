@@ -24,6 +24,7 @@ from retrograd.compiler.ir.graph import Array, Graph
 from retrograd.compiler.lower import lower
 from retrograd.compiler.passes.checks import Check, add_checks, add_demands
 from retrograd.compiler.passes.crop import crop
+from retrograd.compiler.passes.layout import lay_out
 from retrograd.compiler.passes.localise import localise
 from retrograd.compiler.passes.order import hasten
 from retrograd.compiler.passes.parts import join_parts
@@ -88,7 +89,7 @@ def compile_graph(
     """Every stage of a graph for a processor, up to LLVM text; each step's IR passes through `look`. Modules
     that are finished early go to `give`."""
     optimised, serial, constants, checks = _lowered(graph, look)
-    local = look(localise(serial))
+    local = look(lay_out(localise(serial)))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
     planned = look(plan(hasten(scheduled)))
     script = script_of_products(planned) or script_of_strips(planned)
