@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from retrograd.compiler.record import derived
 from retrograd.runtime.native.watching import Read, elements_of, size_of
 from retrograd.runtime.tensor import Tensor
 
@@ -56,28 +57,49 @@ def reads(function: Callable[..., Any], roots: Sequence[tuple[str, object]] = ()
 
 class Guards:
     """Asked before every call, so it goes over everything without running Python code: values are compared by
-    identity first, many at a time, and one by one only if some are not the same objects."""
+    identity first, many at a time, and one by one only if some are not the same objects. What that takes is
+    found out when it is first asked: native calls seldom do."""
 
     def __init__(self, reads: Sequence[Read], captured: Sequence[Tensor]) -> None:
-        by = {look: [read for read in reads if read.look is look] for look in _LOOKS}
-        self._reads = [*by[getitem], *by[getattr]]
-        self._items = [
+        self.reads = reads
+        self._captured, self._forms = captured, list(map(_form, captured))
+
+    @derived
+    def _by(self) -> dict[Any, list[Read]]:
+        """The reads by how they look."""
+        return {look: [read for read in self.reads if read.look is look] for look in _LOOKS}
+
+    @derived
+    def _items(self) -> list[tuple[Callable[[Any], Any], Any, tuple[Any, ...]]]:
+        """What gets the items of a container, this, and what they were."""
+        return [
             (
                 itemgetter(group[0].key, *(r.key for r in group)),
                 place,
                 (group[0].value, *(r.value for r in group)),
             )
-            for place, group in _grouped(by[getitem], lambda read: read.place)
+            for place, group in _grouped(self._by[getitem], lambda read: read.place)
         ]
-        self._attributes = [
+
+    @derived
+    def _attributes(self) -> list[tuple[Callable[[Any], Any], list[Any], list[Any]]]:
+        """What gets an attribute, of which objects, and what it was."""
+        return [
             (attrgetter(name), [r.place for r in group], [r.value for r in group])
-            for name, group in _grouped(by[getattr], lambda read: read.key)
+            for name, group in _grouped(self._by[getattr], lambda read: read.key)
         ]
-        self._sized = [read.place for read in by[size_of]], [read.value for read in by[size_of]]
-        self._absent = [read.place for read in by[contains]], [read.key for read in by[contains]]
-        self._arrays = by[elements_of]
-        self.reads = reads
-        self._captured, self._forms = captured, list(map(_form, captured))
+
+    @derived
+    def _sized(self) -> tuple[list[Any], list[int]]:
+        """Containers, and how many items they had."""
+        found = self._by[size_of]
+        return [read.place for read in found], [read.value for read in found]
+
+    @derived
+    def _absent(self) -> tuple[list[Any], list[Any]]:
+        """Where there was nothing, and under which keys."""
+        found = self._by[contains]
+        return [read.place for read in found], [read.key for read in found]
 
     def hold(self) -> bool:
         """Whether everything is as it was: the same Tensors and objects, equal constants."""
@@ -108,13 +130,13 @@ class Guards:
         return (
             list(map(len, containers)) == sizes
             and not any(map(contains, *self._absent))
-            and all(map(_same, self._arrays))
+            and all(map(_same, self._by[elements_of]))
             and list(map(_form, self._captured)) == self._forms
         )
 
     def _equal(self) -> bool:
         """The same one by one: constants may have been replaced by equal ones."""
-        return all(map(_same, self._reads)) and self._shaped()
+        return all(map(_same, (*self._by[getitem], *self._by[getattr]))) and self._shaped()
 
 
 def _same(read: Read) -> bool:

@@ -28,10 +28,11 @@ def trace_steadily(
     at first that is `call.reads`. The `roots` are named objects among the arguments, into which it may look
     as well."""
     found = specialise(function, call)
-    first = [r for r in found.guards.broken() if r.look is not size_of or isinstance(r.place, dict)]
+    broken = found.guards.broken()
+    first = [r for r in broken if r.look is not size_of or isinstance(r.place, dict)]
     if first:
         found = specialise(function, call._replace(reads=reads(function, roots)))
-    broken = found.guards.broken()
+        broken = found.guards.broken()
     for read in broken:
         if read.look is not size_of and any(
             each.place is read.place and each.key is read.key for each in first
