@@ -14,7 +14,7 @@ it is a list of kernels (`native/small`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,21 @@ from retrograd.runtime.native.small import program as small
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS, OWN
 
 Compute = Callable[..., Any]
-LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = []
+
+
+def _rounded_otherwise(op: Op, operands: Sequence[Type | Array]) -> Compute | None:
+    """A row's kernel that gives other bits than NumPy, so that no way leads to NumPy's."""
+    if op.name not in one_pass.ROUNDED_OTHERWISE or not isinstance(op, Elementwise):
+        return None
+    return _quickly(op, dtypes.dtype(operands[0].dtype).numpy)
+
+
+@cache
+def _quickly(row: Elementwise, dtype: np.dtype[Any]) -> Compute | None:
+    return one_pass.quickly(row, dtype, kernel(row)) if one_pass.is_quick(row, dtype) else None
+
+
+LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = [_rounded_otherwise]
 """Who else has a function for an op; `instant/loops.py` is."""
 
 
