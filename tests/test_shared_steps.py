@@ -89,6 +89,19 @@ def test_parts_give_the_same_bits_on_any_number_of_threads(number: int, shape: t
             np.testing.assert_allclose(alone, wanted, rtol=2e-5, atol=2e-6 * scale)
 
 
+@pytest.mark.parametrize("number", range(len(ROUNDING) + len(EXACT)))
+def test_what_does_not_lie_in_order_gives_what_its_copy_does(number: int) -> None:
+    function = [*ROUNDING, *EXACT][number]
+    x = retrograd.from_numpy(np.random.default_rng(number).normal(size=(301, 5, 257)).astype(np.float32))
+    for seen in (x.transpose(0, 2), x[:, :, 1::2], x.transpose(0, 1)):
+        for axis in range(3):
+            for _ in range(2):
+                found = function(retrograd, seen, axis).numpy()
+            wanted = function(retrograd, seen.contiguous(), axis).numpy()
+            scale = np.abs(wanted).max() if number < len(ROUNDING) else 0
+            np.testing.assert_allclose(found, wanted, rtol=2e-5 * (scale > 0), atol=2e-6 * scale)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_an_index_out_of_range_in_any_part_is_told_of(axis: int) -> None:
     x, index = retrograd.ones(300, 400), np.zeros((300, 400), np.int64)

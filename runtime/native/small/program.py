@@ -25,6 +25,7 @@ from retrograd.compiler.ops.shape import Concat, Pad
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import equations, kernels, one_pass, own, solving
+from retrograd.runtime.native.small.copier import in_order
 from retrograd.runtime.native.small.entry import MOST_ARRAYS
 from retrograd.runtime.native.small.steps import MOST_ELEMENTS, Compute, Steps, has_kernels, is_small
 from retrograd.runtime.native.small.turning import turning
@@ -154,9 +155,20 @@ def _own(op: Op, types: Sequence[Type]) -> Compute | None:
     if not _fit(inputs, [out]):
         return None
     try:
-        return Steps(inputs, [out], small=False).callable([], turning(op, value_of, op.evaluate))
+        steps = Steps(inputs, [out], small=False)
     except kernels.NoKernel:
         return None
+
+    def of_copies(*arrays: Array) -> Array:
+        """Of arrays that do not lie in order, by the same steps."""
+        laid = [in_order(x, x.dtype) for x in arrays]
+        if all(one is other for one, other in zip(arrays, laid)):
+            return op.evaluate(*arrays)
+        copied: Array = found(*laid)
+        return copied
+
+    found = steps.callable([], turning(op, value_of, of_copies))
+    return found
 
 
 def _function(
