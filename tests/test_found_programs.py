@@ -44,6 +44,10 @@ F.conv1d(x.flip([-1]), w, padding=1)
 F.conv1d(x.flip([2]), w, stride=2)
     x = t.tensor([0.5, -2.0], dtype=t.float16, requires_grad=True); t.ldexp(x, t.tensor([3, 14]))
     x = t.tensor(2.0); x.mT
+    x = t.ones(3, requires_grad=True); y = x * 2; t.asarray(y)
+    x = t.ones(3); y = t.asarray(x, copy=True); y.add_(1); x + y
+    x = t.ones(3); t.asarray([1, 2], copy=True)
+    x = t.ones(2, 3); t.inner(x, t.tensor(2))
     x = t.tensor(2.0); x.adjoint()
     x = t.tensor([0.0, 1.0, -2.0, float("inf"), float("nan")], requires_grad=True); x**0 * float("inf")
     x = t.tensor([0.0, 1.0, -2.0, float("inf")], requires_grad=True); x**t.zeros(4) * float("nan")

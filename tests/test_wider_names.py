@@ -545,3 +545,14 @@ def test_rooms_that_programs_import_from() -> None:
         getattr(retrograd.backends.cuda, f"enable_{name}_sdp")(False)
         assert not getattr(retrograd.backends.cuda, f"{name}_sdp_enabled")()
         getattr(retrograd.backends.cuda, f"enable_{name}_sdp")(True)
+
+
+def test_bits_are_seen_as_elements_of_another_size(torch: ModuleType) -> None:
+    def told(t: ModuleType) -> Any:
+        x = t.arange(6, dtype=t.float64).reshape(2, 3)
+        bits = x.view(t.int32)
+        bits[0, 3] = 0
+        small = t.arange(24, dtype=t.int16).reshape(2, 3, 4).transpose(0, 1).view(t.int64)
+        return [x.tolist(), bits.stride(), x._version, small.tolist(), small.stride(), bits.tolist()]
+
+    assert told(retrograd) == told(torch)

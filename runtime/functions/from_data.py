@@ -21,11 +21,14 @@ from retrograd.runtime import device as devices
 from retrograd.runtime.converted import converted
 from retrograd.runtime.device import as_device
 from retrograd.runtime.eager.conversion import to
+from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.moving import exchange, moved
 from retrograd.runtime.functions.creation import finished
 from retrograd.runtime.functions.public import public
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.native.buffers import copied
+from retrograd.runtime.strided import share_memory
 from retrograd.runtime.tensor import Tensor, new
 
 _given = partial(calls.given, names=("dtype", "device", "requires_grad"))
@@ -169,7 +172,7 @@ def _ragged(data: Any, depth: int = 0) -> str:
     return next((text for x in inner if (text := _ragged(x, depth + 1))), "")
 
 
-@public("as_tensor", "asarray", around=partial(_given, names=("dtype", "device"), shares=True, convert=to))
+@public("as_tensor", around=partial(_given, names=("dtype", "device"), shares=True, convert=to))
 def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
     """The data as a Tensor, shared where it can be: a Tensor or array of that dtype already, a GPU's too."""
     wanted = None if dtype is None else dtypes.dtype(dtype)
@@ -185,6 +188,27 @@ def as_tensor(data: Any, dtype: object = None, device: object = None) -> Tensor:
         result = new(array_of(data, wanted))
     device = devices.chosen(device)
     return result if device is None else moved(result, as_device(device))
+
+
+@public("asarray")
+def asarray(
+    obj: Any, *, dtype: object = None, device: object = None, copy: bool | None = None,
+    requires_grad: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """`as_tensor`, which requires grad or not if that is said; with `copy` in memory of its own, or, where
+    that is False, never."""
+    given = obj.detach() if isinstance(obj, Tensor) and requires_grad is False else obj
+    found = as_tensor(given, dtype, device)
+    shown = given._value if isinstance(given, Tensor) else given
+    shared = found is given or share_memory(found._value, shown)
+    if copy is False and not shared:
+        named = isinstance(given, Tensor | np.ndarray)
+        kinds = (bare_legacy_name(x) for x in (dtypes.of(given), found.dtype)) if named else ()
+        words = "tensor with dtype '{}' into dtype '{}'" if named else "arbitrary sequence into a tensor"
+        raise ArgumentError(mirrored(f"can't alias {words.format(*kinds)}."))
+    if copy and shared:
+        found = clone(found)
+    return found.requires_grad_() if requires_grad and not found.requires_grad else found
 
 
 @public("from_numpy", around=partial(_given, names=(), shares=True, numbers=False))

@@ -44,6 +44,14 @@ def _crossed(input: Tensor, other: Tensor, dim: int | None = -1, **_: Any) -> Re
     return None
 
 
+_same = same("input", "other", "both inputs should have same dtype")
+
+
+def _alike_unless_numbers(input: Tensor, other: Tensor, **_: Any) -> RetrogradError | None:
+    """Of the inner product, which is that of numbers where one operand is 0-d."""
+    return _same(input=input, other=other) if input.ndim and other.ndim else None
+
+
 def _gridded(tensors: Sequence[Any], **_: Any) -> RetrogradError | None:
     listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
     kinds = {x.dtype for x in listed if isinstance(x, Tensor)}
@@ -163,7 +171,7 @@ CONDITIONS: dict[str, Condition] = {
     "vdot": same("input", "tensor", "dot : expected both vectors to have same dtype, but found {} and {}"),
     "bmm": same("input", "mat2", EXPECTED),
     "cov": _weighed,
-    "inner": same("input", "other", "both inputs should have same dtype"),
+    "inner": _alike_unless_numbers,
     "masked_scatter": same("input", "source", "masked_scatter: expected self and source to have same dtypes "
                            "but got{} and {}"),
     "cdist": each(_distances, at_least("p", 0, "cdist only supports non-negative p values"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from math import prod
 from operator import mul
 from typing import Any
@@ -29,6 +30,7 @@ from retrograd.compiler.errors import (
 from retrograd.compiler.ir.graph import Array
 from retrograd.runtime.eager.conversion import data_ptr
 from retrograd.runtime.eager.detaching import leave
+from retrograd.runtime.eager.formats import memory_format
 from retrograd.runtime.eager.inplace import changed, changed_leaf, check_sealed, check_writable, relaid
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.instant.axes import placed
@@ -318,9 +320,20 @@ def storage(self: Tensor) -> TypedStorage:
 
 
 @method()
-def dim_order(self: Tensor) -> tuple[int, ...]:
-    """The axes in the order in which they lie in memory, the outermost first."""
+def dim_order(self: Tensor, *, ambiguity_check: bool | Sequence[memory_format] = False) -> tuple[int, ...]:
+    """The axes in the order in which they lie in memory, the outermost first. If `ambiguity_check` says so,
+    it must be the only one, or that of just one of the formats listed."""
     steps = self.stride()
+    unsure = 1 in self.shape or any(a == b for a, b in pairwise(steps))
+    if ambiguity_check is not False and unsure:
+        formats = [] if ambiguity_check is True else ambiguity_check
+        if sum(self.is_contiguous(memory_format=form) for form in formats) != 1:
+            raise ShapeError(
+                mirrored(
+                    "The tensor does not have unique dim order, or cannot map to exact one of the given "
+                    "memory formats."
+                )
+            )
     return tuple(sorted(range(self.ndim), key=lambda k: -steps[k]))
 
 

@@ -19,8 +19,9 @@ from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
 from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.inplace import rearrange
+from retrograd.runtime.eager.opnodes import counter_of
 from retrograd.runtime.functions.public import axis_of, public, sizes_of, viewing
-from retrograd.runtime.names import legacy_name
+from retrograd.runtime.names import bare_legacy_name, legacy_name
 from retrograd.runtime.strided import share_memory
 from retrograd.runtime.tensor import Size, Tensor, new
 
@@ -382,9 +383,27 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def _bits(input: Tensor, dtype: DType) -> Tensor:
     array = input.read("view(dtype)")
-    if dtype.itemsize != array.itemsize:
-        raise DtypeError(f"view of {input.dtype} as {dtype}", "the two have elements of different sizes")
-    return new(array.view(dtype.numpy), input)
+    if dtype.itemsize != array.itemsize and (wrong := _indivisible(input, dtype)):
+        kinds = f"view {bare_legacy_name(input.dtype)} as {bare_legacy_name(dtype)}"
+        raise DtypeError(mirrored(f"{wrong[0]} to {kinds} (different element sizes){wrong[1]}"))
+    found = new(array.view(dtype.numpy), input)
+    found._counter = counter_of(input)
+    return found
+
+
+def _indivisible(input: Tensor, dtype: DType) -> tuple[str, str] | None:
+    """Why the elements along the last axis are no whole number of others of another size, in PyTorch's words,
+    and what was found."""
+    if not input.ndim:
+        return "self.dim() cannot be 0", ""
+    *outer, step = input.stride()
+    if step != 1:
+        return "self.stride(-1) must be 1", f", but got {step}"
+    many = dtype.itemsize // input.element_size()
+    asked = [("size(-1)", input.shape[-1]), ("storage_offset()", input.storage_offset())]
+    asked += [(f"stride({axis})", each) for axis, each in enumerate(outer)]
+    found = ((name, each) for name, each in asked if many > 1 and each % many)
+    return next(((f"self.{name} must be divisible by {many}", f", but got {n}") for name, n in found), None)
 
 
 @public("view_as", method=True, function=False, replay=True)
