@@ -32,8 +32,8 @@ alone has 340, with NumPy 420, with PyTorch or JAX 530."""
 
 
 _OF_PYTHON = 1000
-"""Objects, at most, that Python itself may have set apart when it began (3.12 has 375). Whoever else sets
-objects apart does so with all that there are, which are thousands."""
+"""Objects, at most, that Python's own search sets apart: from 3.12 on, those that live forever (375 there).
+Whoever else sets objects apart does so with all that there are, which are thousands."""
 
 
 @contextmanager

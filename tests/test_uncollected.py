@@ -51,7 +51,9 @@ ring.f(ring.x).backward()
 
 def test_cycles_of_a_process_with_much_in_it_are_collected() -> None:
     program = "ring = Ring(); much = [[] for _ in range(100_000)]; import retrograd"
-    assert told(program) == ["0", "True", "True"]
+    apart, *fate = told(program)
+    assert int(apart) < 1_000  # what lives forever, which the search itself sets apart on 3.12
+    assert fate == ["True", "True"]
 
 
 @pytest.mark.parametrize("enabled", [True, False])
