@@ -32,6 +32,7 @@ from retrograd.compiler.passes.plan import plan
 from retrograd.compiler.passes.rebuild import Expanding, rebuild
 from retrograd.compiler.passes.simplify import Simplifying
 from retrograd.compiler.passes.straight import straight_in_launches
+from retrograd.compiler.record import replace
 from retrograd.compiler.schedule import gpu
 from retrograd.compiler.schedule.cpu import schedule
 from retrograd.compiler.schedule.machine import Gpu, Machine
@@ -91,7 +92,8 @@ def compile_graph(
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(lay_out(localise(serial)))
     scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
-    planned = look(plan(hasten(scheduled)))
+    flags = scheduled.outputs[len(scheduled.outputs) - len(checks) :]
+    planned = look(plan(hasten(replace(scheduled, flags=flags))))
     script = script_of_products(planned) or script_of_strips(planned)
     write = cache(partial(llvm.emit, planned, graph.name, target, give if script is None else None))
     if script is None:

@@ -5,6 +5,7 @@ and PyTorch, step by step. A new optimiser is a row of OPTIMISERS.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import pickle
 import threading
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 import retrograd as rg
-from retrograd.compiler.errors import ArgumentError, DimensionError, GradientError, TraceError
+import retrograd.nn.functional as F
+from retrograd.compiler.errors import ArgumentError, DimensionError, GradientError, RetrogradError, TraceError
 from retrograd.runtime.native.program import NativeProgram
 
 OPTIMISERS = [
@@ -350,6 +352,51 @@ def test_a_bad_index_moves_nothing() -> None:
     assert (table.weight == before).all()
     step(good)
     assert not (table.weight == before).all()
+
+
+def classifier() -> Any:
+    """Words, some layers, classes."""
+    rg.manual_seed(0)
+    return rg.nn.Sequential(
+        rg.nn.Embedding(50, 64), rg.nn.Flatten(), *(rg.nn.Linear(256, 256) for _ in range(2))
+    )
+
+
+@pytest.mark.parametrize("wrong", ["word", "class", "probability"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_out_of_range_moves_nothing_though_updates_are_written_in_place(
+    wrong: str, threads: int
+) -> None:
+    models = classifier(), classifier()
+    optimizers = [rg.optim.SGD(model.parameters(), 1e-2, momentum=0.9) for model in models]
+
+    def loss(model: Any, words: Any, classes: Any, weight: Any) -> Any:
+        out = model(words)
+        unlikely = F.binary_cross_entropy(out.sigmoid() * weight, rg.ones(8, 256))
+        return F.cross_entropy(out, classes) + unlikely
+
+    steps = [
+        rg.compile_step(functools.partial(loss, model), optimizer)
+        for model, optimizer in zip(models, optimizers)
+    ]
+    words, classes, weight = rg.arange(32).reshape(8, 4), rg.arange(8), rg.tensor(0.5)
+    bad = {
+        "word": (words + 20, classes, weight),
+        "class": (words, classes - 9, weight),
+        "probability": (words, classes, weight * 1e3),
+    }
+    before = rg.get_num_threads()
+    rg.set_num_threads(threads)
+    try:
+        for turn in range(4):
+            if turn:
+                with pytest.raises(RetrogradError, match="out of range"):
+                    steps[0](*bad[wrong])
+            assert steps[0](words, classes, weight).item() == steps[1](words, classes, weight).item()
+    finally:
+        rg.set_num_threads(before)
+    for p, q in zip(models[0].parameters(), models[1].parameters()):
+        np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
 
 
 def test_what_changes_outside_is_noticed() -> None:

@@ -89,3 +89,18 @@ def test_results_are_those_of_eager_mode() -> None:
     for mine, leaf in zip(compiled.grad(x, *weights), leaves, strict=True):
         assert leaf.grad is not None
         np.testing.assert_allclose(np.asarray(mine), leaf.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_nothing_that_is_given_is_changed_before_all_flags_are_known() -> None:
+    embedding, layer = retrograd.nn.Embedding(9, 64), retrograd.nn.Linear(64, 64)
+    loss = retrograd.nn.functional.cross_entropy
+    weights = (*embedding.parameters(), *layer.parameters())
+
+    def value(words: Tensor, classes: Tensor) -> Tensor:
+        return loss(layer(embedding(words)), classes)
+
+    found = retrograd.compile_grad(value).trace(retrograd.arange(9), retrograd.arange(9)).loops
+    assert found.flags
+    gradients = set(found.outputs[1 : 1 + len(weights)])
+    stored = [k for k, kernel in enumerate(found.kernels) if touched(kernel)[0] <= gradients]
+    assert 0 < found.gate <= min(stored)

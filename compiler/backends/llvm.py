@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.halves import BY_ARITHMETIC
@@ -85,19 +87,21 @@ def emit(program: Program, symbol: str, target: Target, give: Callable[[str], No
     times = Counter(own.key for own in known if own is not None)
     written: dict[Hashable, str] = {}
     parts: list[Emitter | tuple[str, Likeness]] = []
-    for kernel, own in zip(program.kernels, known):
+    gate, before = program.gate, 0
+    for place, (kernel, own) in enumerate(zip(program.kernels, known)):
         part = parts[-1] if parts else None
+        before = len(parts) if place == gate else before
         if own is not None and times[own.key] > 1:
             if own.key not in written:
                 written[own.key] = _function(module, program, symbol, kernel, own)
             parts.append((written[own.key], own))
-        elif not isinstance(part, Emitter) or len(part.block.lines) > _LONG:
+        elif not isinstance(part, Emitter) or len(part.block.lines) > _LONG or place == gate:
             parts.append(Emitter(module, program, module.unique(f"{symbol}.{kernel.name}")))
         if isinstance(part, Emitter) and part is not parts[-1]:
             _add(module, part)
         if isinstance(parts[-1], Emitter):
             parts[-1].kernel(kernel.name, kernel.body)
-    main = _main(module, program, symbol, parts)
+    main = _main(module, program, symbol, parts, before)
     module.add(f"{quoted(symbol)}(ptr %args)", main.preamble, main.block, internal=False)
     return Text(str(module), module.rest())
 
@@ -130,16 +134,19 @@ def _function(module: Module, program: Program, symbol: str, kernel: Kernel, own
 
 
 def _main(
-    module: Module, program: Program, symbol: str, parts: Sequence[Emitter | tuple[str, Likeness]]
+    module: Module, program: Program, symbol: str, parts: Sequence[Emitter | tuple[str, Likeness]], gate: int
 ) -> Emitter:
-    """The function that calls the parts in order; or the only part itself."""
+    """The function that calls the parts in order, and after so many of them looks at the flags; or the only
+    part itself."""
     last = parts[-1] if parts else None
     if len(parts) == 1 and isinstance(last, Emitter):
         return last
     if isinstance(last, Emitter):
         _add(module, last)
     main = Emitter(module, program, symbol)
-    for part in parts:
+    for place, part in enumerate(parts):
+        if gate and place == gate:
+            main.leave_if(program.flags)
         if isinstance(part, Emitter):
             main.block.do(f"call void {quoted(part.name)}(ptr %args)")
         else:
@@ -177,6 +184,17 @@ class Emitter(Iteration):
             place = self.block.pure(f"getelementptr ptr, ptr {room}, i64 {k}", "ptr").ref
             self.block.do(f"store ptr {self.address(buffer, as_index(start))}, ptr {place}")
         self.block.do(f"call void {quoted(name)}(ptr {room})")
+
+    def leave_if(self, flags: Sequence[Buffer]) -> None:
+        """The end, where one of the flags is raised."""
+        raised = reduce(or_, [self._load(Load(flag, Index())) for flag in flags])
+        block, known = self.block, self.block.known()
+        ended, on = block.fresh("ended"), block.fresh("on")
+        block.do(f"br i1 {raised.ref}, label %{ended}, label %{on}")
+        block.label(ended)
+        block.do("ret void")
+        block.label(on)
+        block.recall(known)
 
     def kernel(self, name: str, body: Sequence[Statement]) -> None:
         """The statements of a kernel, after those of others."""

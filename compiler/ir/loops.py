@@ -326,9 +326,23 @@ class Program:
     inputs: tuple[Buffer, ...]
     constants: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
+    flags: tuple[Buffer, ...] = ()
+    """Outputs of one bool each. Where one is True, kernels after the last that writes one are left out."""
     arena: dict[Buffer, int] = field(default_factory=dict)
     """Byte offset of each intermediate buffer; those whose lives do not overlap share memory."""
     arena_bytes: int = 0
+
+    @derived
+    def gate(self) -> int:
+        """After so many kernels all flags are written; 0 where there are none."""
+        flags = set(self.flags)
+        if not flags:
+            return 0
+        written = [
+            {s.buffer for s in walk(k.body) if isinstance(s, Store | Accumulate)} for k in self.kernels
+        ]
+        writers = [place for place, buffers in enumerate(written, 1) if buffers & flags]
+        return max(writers, default=0)
 
     def __str__(self) -> str:
         listing = import_module("retrograd.compiler.ir.listing")  # late: it knows loops

@@ -2,7 +2,8 @@
 
 So a weight's gradient, and the update of the weight, is computed while the cotangent is in the cache, which
 else waited, as all others, for the end of the backward pass; and its memory is free for others. Such a kernel
-still comes after those that read inputs which it reads: it may be asked to write there (`passes.straight`).
+still comes after those that read inputs which it reads, and after all flags (`Program.flags`): it may be
+asked to write there (`passes.straight`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from retrograd.compiler.ir.expressions import Buffer, Space
-from retrograd.compiler.ir.loops import Kernel, Program
+from retrograd.compiler.ir.loops import Program
 from retrograd.compiler.passes.straight import touched
 from retrograd.compiler.record import replace
 
@@ -21,18 +22,28 @@ def hasten(program: Program) -> Program:
         return program
     accesses = [touched(kernel) for kernel in program.kernels]
     readers = Counter(buffer for _, read in accesses for buffer in read)
-    after: list[list[Kernel]] = [[] for _ in range(len(program.kernels) + 1)]
-    """What follows so many kernels."""
+    places = list[tuple[int, bool]]()
+    """After how many kernels each is carried out, and whether it may change what is given."""
+    flags, gate = set(program.flags), 0
     written_by, read_by = dict[Buffer, int](), dict[Buffer, int]()
     """After how many kernels a buffer was last written, and read."""
-    for k, (kernel, (written, read)) in enumerate(zip(program.kernels, accesses, strict=True)):
-        place = k + 1
+    for k, (written, read) in enumerate(accesses):
+        place, changes = k + 1, False
         own = {buffer for buffer in written if readers[buffer] <= (buffer in read)}
         if all(buffer.space is Space.OUTPUT for buffer in written - own):
-            given = {buffer for buffer in read if buffer.space is Space.INPUT}
+            only_flags = written <= flags
+            given = {buffer for buffer in read if buffer.space is Space.INPUT and not only_flags}
             earlier = [written_by.get(buffer, 0) for buffer in read | written]
             place = max([*earlier, *(read_by.get(buffer, 0) for buffer in given | written)], default=0)
-        after[place].append(kernel)
+            changes = written == own and not only_flags
+        places.append((place, changes))
+        gate = max(gate, place if written & flags else 0)
         written_by |= {buffer: max(place, written_by.get(buffer, 0)) for buffer in written}
         read_by |= {buffer: max(place, read_by.get(buffer, 0)) for buffer in read}
-    return replace(program, kernels=tuple(kernel for kernels in after for kernel in kernels))
+    order = sorted(range(len(places)), key=lambda k: _turn(*places[k], gate))
+    return replace(program, kernels=tuple(program.kernels[k] for k in order))
+
+
+def _turn(place: int, changes: bool, gate: int) -> tuple[int, bool]:
+    """When a kernel's turn is: of those that may change what is given, not before that of the last flag."""
+    return (max(place, gate), place <= gate) if changes else (place, False)

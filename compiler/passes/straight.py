@@ -4,6 +4,7 @@ A program may write an update of an input where the input lies, if it never read
 written it. That is so if the input is read only in kernels before that, and in the very block of statements
 that stores the output: at the same index, and not after the store. No other block touches that element if
 each is stored once; and as all are stored, they are stored once if there are no more stores than elements.
+And it comes after all flags, so that nothing has changed where one is raised.
 It is a proof or nothing: what is not understood is taken to be unsafe.
 """
 
@@ -64,6 +65,8 @@ def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
 def _is_safe(program: Program, accesses: Sequence[Touched], source: Buffer, target: Buffer) -> bool:
     stored = [k for k, (written, read) in enumerate(accesses) if target in written | read]
     if len(stored) != 1 or any(source in read for _, read in accesses[stored[0] + 1 :]):
+        return False
+    if stored[0] < program.gate:
         return False
     kernel = program.kernels[stored[0]]
     if target in accesses[stored[0]][1]:

@@ -69,7 +69,8 @@ class Code(NamedTuple):
     def of(compiled: Compiled, updates: Mapping[int, int]) -> Code:
         """The code of a graph that has gone through the compiler, all but the objects."""
         passes = _late("retrograd.compiler.passes.straight")
-        safe = passes.straight(compiled.loops, updates) if not compiled.checks else ()
+        gated = compiled.script is None or not compiled.checks
+        safe = passes.straight(compiled.loops, updates) if gated else ()
         return Code(
             compiled.symbol,
             compiled.loops.arena_bytes,
