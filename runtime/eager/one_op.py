@@ -22,6 +22,7 @@ from retrograd.compiler.ops import special
 from retrograd.compiler.ops.composite import Composite, expansion
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Movement
@@ -111,14 +112,26 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
     return turning(op, value_of, compute)
 
 
+class _Counting(Builder):
+    """Builds what counts without what it counts like: of operands that are not read, the tape keeps no more
+    than the types."""
+
+    def node(self, op: Op, *inputs: Node) -> Node:
+        if isinstance(op, IotaLike):
+            return super().node(Iota(op.infer(inputs[0].type), op.axis))
+        return super().node(op, *inputs)
+
+
 def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> Compute | None:
     """The op's adjoint, a graph from these inputs to these outputs, as a function to the list of them."""
     present = [node for node in outputs if node is not None]
     if not isinstance(op, Composite | Elementwise) or not _pays(inputs, present):
         return None
-    read = {i for node in order(present) for i in node.inputs} | set(present)
-    taken = [k for k, node in enumerate(inputs) if node in read]
-    run = _program(Graph(f"{op.name}_adjoint", tuple(inputs[k] for k in taken), tuple(present)))
+    rebuild = import_module("retrograd.compiler.passes.rebuild").rebuild  # late, like the compiler
+    graph = rebuild(Graph(f"{op.name}_adjoint", tuple(inputs), tuple(present)), _Counting())
+    read = {i for node in graph.nodes for i in node.inputs} | set(graph.outputs)
+    taken = [k for k, node in enumerate(graph.inputs) if node in read]
+    run = _program(Graph(graph.name, tuple(graph.inputs[k] for k in taken), graph.outputs))
 
     def compute(*arrays: Any) -> list[Any]:
         results = iter(run([np.asarray(arrays[k]) for k in taken]))
