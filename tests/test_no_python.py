@@ -5,7 +5,6 @@ what the first call gave, through Python, in objects of its own.
 from __future__ import annotations
 
 import enum
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -185,14 +184,9 @@ CASES: dict[str, Case] = {
 
 
 def framed(function: Any, arguments: Any, named: Any) -> tuple[Any, list[str]]:
-    """The result of a call, and the Python functions that ran. No garbage is collected meanwhile: others may
-    have asked to be told of that."""
+    """The result of a call, and the Python functions that ran."""
     results: list[Any] = []
-    gc.disable()
-    try:
-        frames = python_frames(lambda: results.append(function(*arguments, **named)))
-    finally:
-        gc.enable()
+    frames = python_frames(lambda: results.append(function(*arguments, **named)))
     return results[0], frames
 
 
