@@ -38,6 +38,8 @@ def main() -> None:
     options.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
     given = options.parse_args()
     labels = [label for label in MODELS if not given.labels or any(part in label for part in given.labels)]
+    if not labels:
+        options.error(f"no label has any of {given.labels}; there are\n  " + "\n  ".join(MODELS))
     if given.library:
         work(given.library, labels, given.compile)
         return

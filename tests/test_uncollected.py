@@ -52,7 +52,8 @@ ring.f(ring.x).backward()
 def test_cycles_of_a_process_with_much_in_it_are_collected() -> None:
     program = "ring = Ring(); much = [[] for _ in range(100_000)]; import retrograd"
     apart, *fate = told(program)
-    assert int(apart) < 1_000  # what lives forever, which the search itself sets apart on 3.12
+    forever = 1_000 if sys.version_info >= (3, 12) else 0  # what the search itself sets apart there, at most
+    assert int(apart) <= forever
     assert fate == ["True", "True"]
 
 
