@@ -16,9 +16,11 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from retrograd.compiler.spinning import load_numpy
 from retrograd.compiler.uncollected import lasting
 
 with lasting():
+    load_numpy()
     from retrograd.compiler.dtypes import (
         DType as dtype,
     )

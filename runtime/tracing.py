@@ -19,13 +19,14 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError, user_location
 from retrograd.compiler.ir.graph import Array, Builder, Input, Node, Type, order
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.paths import Answer, Path, Question

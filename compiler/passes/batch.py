@@ -10,7 +10,7 @@ composite without a rule is batched as its formula. To add a rule, write a funct
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike, iota_like
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import expand, permute, reshape, select
-from retrograd.compiler.record import record, replace
+from retrograd.compiler.record import NamedTuple, record, replace
 
 
 class Operand(NamedTuple):

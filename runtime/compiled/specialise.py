@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.record import NamedTuple, record
 from retrograd.runtime.compiled.derivation import fresh_label
 from retrograd.runtime.compiled.guards import Guards
 from retrograd.runtime.compiled.recording import Recording, array_of
@@ -88,7 +88,7 @@ class Outside(NamedTuple):
 Target = Operand | Outside
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Specialisation:
     """A function compiled for one kind of call."""
 

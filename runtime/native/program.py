@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache as cache_of
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.record import NamedTuple
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.device import device
 from retrograd.runtime.native import cache, cpu
