@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from retrograd.compiler.backends.meeting import DATA, SECOND_LEVEL, TO_READ, prefetch
 from retrograd.compiler.backends.products.records import Block, Bytes, Copying
 from retrograd.compiler.native.language import (
     Array,
@@ -65,6 +66,8 @@ _UPPER = constants(Array[Byte], "amx_upper", *[k + 2 if k % 4 < 2 else -1 for k 
 SPLITS = 4
 """Times that a step is split a quarter of: half the lines of a tile."""
 _LINES_AT_ONCE = LINES // 2
+_FETCHED = (0, 64)
+"""Bytes from the beginning of such a line to the lines of the cache."""
 _LINE, _TILE_LINE = 4 * SIDE, 4 * LINES
 """Bytes of a line of what is turned, and of a tile."""
 
@@ -168,6 +171,16 @@ def find_step(step: Step, side: Side, block: int, k: int, deep: int, to: Bytes) 
         step.source, across = step.turned, 4 if side.right != 0 else _LINE
         inner = 4 + _LINE - across
     step.on, step.second, step.apart = inner if side.right != 0 else across, LINES * across, LINES * inner
+
+
+@native
+def fetch_lines(side: Side, block: int, k: int, first: int, end: int) -> None:
+    """Some of the 32 lines in which the elements of a step lie come into the second-level cache, as they are
+    in memory."""
+    apart, source = max(side.across, side.inner), side.at + block * SIDE * side.across + k * side.inner
+    for number in range(first, end):
+        for part in _FETCHED:
+            prefetch(source + number * apart + part, TO_READ, SECOND_LEVEL, DATA)
 
 
 @native
