@@ -18,7 +18,8 @@ import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+
+from retrograd.compiler.record import NamedTuple
 
 _HOME = Path(__file__).resolve().parents[1]
 _OWN = (f"{_HOME}/compiler/", f"{_HOME}/runtime/", f"{_HOME}/retrograd/", f"{_HOME}/__init__.py")

@@ -16,9 +16,11 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from retrograd.compiler.spinning import load_numpy
 from retrograd.compiler.uncollected import lasting
 
 with lasting():
+    load_numpy()
     from retrograd.compiler.dtypes import (
         DType as dtype,
     )
@@ -162,7 +164,7 @@ LATE = {
         ),
         "retrograd.runtime.amp.autocasting",
     ),
-    **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
+    **dict.fromkeys(("cond", "scan", "while_loop"), "retrograd.runtime.func.control"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
     "lobpcg": "retrograd.runtime.functions.lobpcg",
     **dict.fromkeys(

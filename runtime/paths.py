@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.errors import Location
 from retrograd.compiler.ir.graph import Graph, Input, Node, apply, order
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 from retrograd.runtime.native.program import Executable, executable
 from retrograd.runtime.strided import DeviceArray

@@ -17,11 +17,12 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 
 Structure: TypeAlias = Any

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from retrograd.compiler.ir.graph import Array, Op, Operators, Type
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Strided
 from retrograd.compiler.ops.window import Diagonal, Window
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 from retrograd.runtime.native.ports import Link
 

@@ -28,6 +28,7 @@ FLOORS = (
         "compiler/dtypes.py",
         "compiler/record.py",
         "compiler/hands.py",
+        "compiler/spinning.py",
         "compiler/uncollected.py",
     ),
     ("compiler/ir/",),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields, replace
+import pickle
+import typing
+from dataclasses import asdict, field, fields, replace
 
 import pytest
 
 from retrograd.compiler import record as records
-from retrograd.compiler.record import derived, record
+from retrograd.compiler.record import NamedTuple, contents, derived, record
 
 
 @record
@@ -123,3 +125,37 @@ def test_what_is_derived_is_found_out_once() -> None:
     assert (line.length, line.length) == (3, 3)
     assert asked == [line]
     assert Line.length.__doc__ == "How long it is."
+
+
+def test_contents_are_those_of_asdict() -> None:
+    point = Point(1, tags=["a"])
+    assert contents(point) == asdict(point) == {"x": 1, "y": 0, "tags": ["a"]}
+
+
+class Step(NamedTuple):
+    """A named tuple of ours."""
+
+    name: str
+    size: int = 1
+
+    @property
+    def doubled(self) -> int:
+        return 2 * self.size
+
+
+class Typed(typing.NamedTuple):
+    """What Python makes of the same fields."""
+
+    name: str
+    size: int = 1
+
+
+def test_a_named_tuple_is_that_of_typing() -> None:
+    step, typed = Step("a"), Typed("a")
+    assert step == typed == ("a", 1)
+    assert repr(step) == repr(typed).replace("Typed", "Step")
+    assert step._replace(size=3).doubled == 6
+    assert (Step._fields, Step._field_defaults) == (Typed._fields, Typed._field_defaults)
+    assert typing.get_type_hints(Step) == typing.get_type_hints(Typed) == {"name": str, "size": int}
+    assert (Step.__module__, Step.__qualname__, Step.__doc__) == (__name__, "Step", "A named tuple of ours.")
+    assert type(pickle.loads(pickle.dumps(step))) is Step

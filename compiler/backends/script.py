@@ -6,7 +6,7 @@ A word is a number, or the name of a routine whose address it becomes where the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from retrograd.compiler.record import NamedTuple
 
 Word = int | str
 

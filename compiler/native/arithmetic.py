@@ -11,7 +11,7 @@ import ast
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.backends.kinds import literal
 from retrograd.compiler.errors import CompilerError
@@ -19,6 +19,7 @@ from retrograd.compiler.native import language
 from retrograd.compiler.native.kinds import BOOL, BYTES, ELEMENTS, FLOAT, INT, UNSIGNED, Kind, vector_of
 from retrograd.compiler.native.scope import Module, Scope, Typed
 from retrograd.compiler.native.ssa import Builder, Value
+from retrograd.compiler.record import NamedTuple
 
 
 class _Operator(NamedTuple):

@@ -12,8 +12,6 @@ says. Words of another function are a line in `REFUSED`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from retrograd.compiler.errors import (
@@ -29,7 +27,7 @@ from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import unsqueeze
-from retrograd.compiler.record import record
+from retrograd.compiler.record import NamedTuple, record
 
 
 class Refusal(NamedTuple):

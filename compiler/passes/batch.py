@@ -10,7 +10,7 @@ composite without a rule is batched as its formula. To add a rule, write a funct
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike, iota_like
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import expand, permute, reshape, select
-from retrograd.compiler.record import record, replace
+from retrograd.compiler.record import NamedTuple, record, replace
 
 
 class Operand(NamedTuple):
@@ -93,6 +93,11 @@ def applied(op: Op, operands: Sequence[Operand], out: Type, size: int) -> Operan
 
 def _rule(op: Op) -> Rule | None:
     return next((RULES[kind] for kind in type(op).__mro__ if kind in RULES), None)
+
+
+def batchable(op: Op) -> bool:
+    """Whether there is a rule for an op of batched operands."""
+    return _rule(op) is not None
 
 
 def is_by_formula(op: Op) -> bool:

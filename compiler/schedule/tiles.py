@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 from retrograd.compiler.ir.expressions import Buffer, Call, Load, Number, Space
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ir.loops import Accumulate, Contraction, For, Kind, Local, Statement, Store
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
-from retrograd.compiler.record import record
+from retrograd.compiler.record import NamedTuple, record
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.panels import Panels, Pieces, at, may_move_back, pack_block, steps
 from retrograd.compiler.schedule.tasks import LIGHT, PARALLEL_PRODUCTS, within, work

@@ -7,10 +7,9 @@ where they take Tensors (`stand_in`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
 from retrograd.compiler.ir.graph import Type
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.opnodes import OpNode

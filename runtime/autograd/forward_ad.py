@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.autograd.forward import Pushed, pushed
 from retrograd.runtime.autograd.function import Function
 from retrograd.runtime.eager.history import edge_of

@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, 
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops.reduce import sum_to
 from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.autograd.engine import as_cotangent, as_tensor
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.opnodes import counter_of, modified

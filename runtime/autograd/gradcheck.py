@@ -12,7 +12,6 @@ pair.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored, warn
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.record import record
 from retrograd.runtime.autograd import forward_ad
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.tensor import Tensor, new
@@ -121,7 +121,7 @@ def gradgradcheck(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class _Check:
     """A function at its operands, and what counts as equal."""
 

@@ -10,11 +10,12 @@ with it. `register_multi_grad_hook` is a hook of several gradients of one pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored
+from retrograd.compiler.record import record
 from retrograd.runtime.autograd.edges import GradientEdge, get_gradient_edge
 from retrograd.runtime.autograd.engine import Pass
 from retrograd.runtime.eager.history import edge_of
@@ -165,16 +166,16 @@ class _Handles:
         self.remove()
 
 
-@dataclass(slots=True)
 class _Arrived:
-    """What one pass has brought so far."""
+    """What one pass has brought so far, and how many gradients are still to come."""
 
-    gradients: list[Tensor | None]
-    missing: int
-    """How many are still to come."""
+    __slots__ = ("gradients", "missing")
+
+    def __init__(self, gradients: list[Tensor | None], missing: int) -> None:
+        self.gradients, self.missing = gradients, missing
 
 
-@dataclass(slots=True)
+@record(slots=True, eq=False)
 class _Together:
     """Waits for the gradients of all tensors that a pass comes to."""
 

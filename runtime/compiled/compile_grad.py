@@ -13,12 +13,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.record import NamedTuple
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.autograd.blame import nan_error, origin
 from retrograd.runtime.compiled.arguments import Parameters, Wrt, floating, requiring

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from operator import getitem
 from types import CellType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import warn
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime import device as devices
 from retrograd.runtime import precision, tracing
 from retrograd.runtime.compiled.specialise import Specialisation, followed

@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from types import MemberDescriptorType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Type
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.views import View
 from retrograd.runtime.modes import INFERENCE, fresh_counter
 from retrograd.runtime.native.placing import Placing

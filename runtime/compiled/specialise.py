@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DeviceError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops.shape import cast
+from retrograd.compiler.record import NamedTuple, record
 from retrograd.runtime.compiled.derivation import fresh_label
 from retrograd.runtime.compiled.guards import Guards
 from retrograd.runtime.compiled.recording import Recording, array_of
@@ -88,7 +88,7 @@ class Outside(NamedTuple):
 Target = Operand | Outside
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Specialisation:
     """A function compiled for one kind of call."""
 
@@ -287,8 +287,7 @@ def _written_down(
             "take the gradient with autograd.grad() or value_and_grad(), and return it",
         )
     same = {k: target(x) for k, x in enumerate(found) if not trace.owns(x)}
-    for x in found:
-        trace.lift(x)
+    trace.close([*map(trace.lift, found), *trace.mutated.values()])
     laid = {k: place for k, x in enumerate(found) if k not in same and (place := _laid(trace, x))}
     updated = {len(found) + k: target(x) for k, x in enumerate(trace.mutated)}
     outputs = [_shadow(x, trace) for x in (*found, *trace.mutated)]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler.errors import TraceError, warn
+from retrograd.compiler.record import replace
 from retrograd.runtime.compiled.guards import reads
 from retrograd.runtime.compiled.specialise import Call, Specialisation, specialise
 from retrograd.runtime.native.watching import Read, size_of
@@ -44,7 +45,7 @@ def trace_steadily(
             f"{call.name} changes the size of {grown}: that happens while it is traced, and not at each call",
             RuntimeWarning,
         )
-        found.guards = found.guards.without(broken)
+        return replace(found, guards=found.guards.without(broken))
     return found
 
 

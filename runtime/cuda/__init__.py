@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.cuda import code, devices, driver
 from retrograd.runtime.cuda.memory import Statistics, readable
 from retrograd.runtime.cuda.streams import (

@@ -8,7 +8,7 @@ read where it lies, by the kernel that needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from retrograd.compiler.ir.graph import Array, Builder, Graph, Node, Type, apply
 from retrograd.compiler.ops import strided
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import expand, reshape
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.cuda import code
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer

@@ -15,13 +15,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retrograd.compiler.errors import DeviceError
 from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime import precision
 from retrograd.runtime.cuda.devices import Device
 from retrograd.runtime.cuda.memory import Buffer

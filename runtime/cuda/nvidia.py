@@ -11,9 +11,10 @@ import ctypes
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from retrograd.compiler.errors import CudaError, DeviceError, OutOfMemoryError
+from retrograd.compiler.record import NamedTuple
 
 _NON_BLOCKING = 1
 """Of a stream: it does not wait for the default stream."""

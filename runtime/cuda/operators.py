@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Movement
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime import precision
 from retrograd.runtime.cuda import code, devices
 from retrograd.runtime.cuda.array import (

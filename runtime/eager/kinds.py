@@ -8,7 +8,6 @@ nodes (`needs_of`), so no op has to say it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Builder, Node, Op, Value
@@ -18,6 +17,7 @@ from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.shape import Cast, Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Restrided, Strided
 from retrograd.compiler.ops.window import Diagonal, Window
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.opnodes import UNCHANGING, Guard, OpNode, RowNode
 from retrograd.runtime.grad_names import title

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
@@ -32,6 +32,7 @@ from retrograd.compiler.ops.reduce import Reduction, sum_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Cast, cast, expand, reshape
 from retrograd.compiler.ops.statistics import Mean
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, groupby
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakValueDictionary, ref
 
 import numpy as np
@@ -24,6 +24,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
 from retrograd.compiler.ops.strided import Restrided, Strided, meeting
 from retrograd.compiler.ops.window import Diagonal, Window
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.memory import elements, in_other, located, memory_of, owner, reopened
 from retrograd.runtime.eager.tape import Edge, GradNode, Shown, function_of
 from retrograd.runtime.modes import STATE

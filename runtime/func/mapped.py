@@ -7,9 +7,10 @@ history outside, whose step calls the user's `backward` for one example, in a tr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.ops.reduce import sum_
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.autograd.function import Function, FunctionCtx
 from retrograd.runtime.func.known import Known, everywhere
 from retrograd.runtime.tensor import Tensor

@@ -7,10 +7,11 @@ the same in one step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.ir.graph import Builder, Graph, Node, Op, Type, Value
 from retrograd.compiler.passes.batch import OfAll, Operand, applied, batch, is_by_formula
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import function_to_all, straight
 from retrograd.runtime.eager.folding import Folded

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.tensor import Tensor
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime import tracing
 from retrograd.runtime.func.batching import BatchTrace
 from retrograd.runtime.func.known import Known, everywhere

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.functions.inspecting import _finfo, _iinfo
 from retrograd.runtime.tensor import Tensor

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, GradientError, RequirementError, ShapeError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions.public import FUNCTIONAL, FUNCTIONS, functional
 from retrograd.runtime.tensor import Tensor
 

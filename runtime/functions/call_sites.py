@@ -15,7 +15,9 @@ from functools import lru_cache
 from inspect import getattr_static
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
+
+from retrograd.compiler.record import NamedTuple
 
 _HERE = Path(__file__).parent
 _WRAPPERS = frozenset(

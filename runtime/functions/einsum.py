@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import prod
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.dtypes import int64
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
@@ -20,6 +20,7 @@ from retrograd.compiler.ops import reduce
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.shape import Permute
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions.arranging import diagonal
 from retrograd.runtime.functions.linear import matmul
 from retrograd.runtime.functions.public import public

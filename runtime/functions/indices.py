@@ -10,7 +10,7 @@ branch of `_as_item`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DimensionError, mirrored, warn
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions.public import known
 from retrograd.runtime.tensor import Tensor, new
 

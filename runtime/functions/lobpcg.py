@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, RequirementError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions.factoring import eigh
 from retrograd.runtime.functions.public import FUNCTIONS, LINALG, public
 from retrograd.runtime.modes import STATE, no_grad

@@ -109,6 +109,7 @@ def _table() -> str:
     return "\n" + TABLE.read_text(encoding="utf-8")
 
 
+@cache
 def lines(name: str) -> Sequence[str]:
     """What the table says of a name, with its area, in lines one after the other. They are searched for, as
     few of its names are asked for in a program."""

@@ -125,18 +125,19 @@ def _makers() -> bytes:
     import llvmlite  # late, like all of LLVM
 
     home = Path(__file__).resolve().parents[2]
-    stamps = sorted(stamp for room in ("compiler", "runtime") for stamp in _stamps(home / room))
+    stamps = sorted(_stamps([f"{home}/compiler", f"{home}/runtime"]))
     return hashlib.sha256(repr((llvmlite.__version__, stamps)).encode()).digest()
 
 
-def _stamps(room: os.PathLike[str]) -> Iterator[tuple[str, int, int]]:
-    """(path, bytes, time of the last change) of each source file in a room."""
-    for entry in os.scandir(room):
-        if entry.is_dir() and entry.name != "__pycache__":
-            yield from _stamps(entry)
-        elif entry.name.endswith(".py"):
-            status = entry.stat()
-            yield entry.path, status.st_size, status.st_mtime_ns
+def _stamps(rooms: list[str]) -> Iterator[tuple[str, int, int]]:
+    """(path, bytes, time of the last change) of each source file in these rooms, and in those found there."""
+    for room in rooms:
+        for entry in os.scandir(room):
+            if entry.name.endswith(".py"):
+                status = entry.stat()
+                yield entry.path, status.st_size, status.st_mtime_ns
+            elif entry.name != "__pycache__" and entry.is_dir():
+                rooms.append(entry.path)
 
 
 def _folder() -> str | None:

@@ -24,7 +24,9 @@ import struct
 import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from retrograd.compiler.record import NamedTuple
 
 _MAGIC = b"\x7fELF\x02\x01\x01"
 """64 bits, little-endian, version 1."""

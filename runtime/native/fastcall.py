@@ -21,12 +21,12 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.errors import CompilerError
+from retrograd.compiler.record import contents
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.grammar import HEAD, SAVED_BYTES, Kind
@@ -230,7 +230,7 @@ def _trampoline() -> cpu.Library:
     return cpu.load_native(
         "trampoline",
         cpu.exported("retrograd.runtime.native.trampoline"),
-        asdict(places) | {"dict_values": dict_values()},
+        contents(places) | {"dict_values": dict_values()},
         buffers.symbols() | {"numpy_equivalent_types": numpy_function("PyArray_EquivTypes")},
     )
 

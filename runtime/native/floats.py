@@ -11,9 +11,9 @@ import ctypes
 import functools
 import platform
 import sys
-from typing import NamedTuple
 
 from retrograd.compiler.errors import GradientError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native import cpu
 
 

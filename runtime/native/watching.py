@@ -35,9 +35,10 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from itertools import chain
 from operator import contains, getitem
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.native.language import Array, Inline, Record, cast, inlined, inside, native
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native.changes import counter, values_of
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.objects import (

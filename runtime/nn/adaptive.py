@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.functions.public import known
 from retrograd.runtime.nn import functional as F

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, mirrored, warn
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.autograd import Function
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.nn.node_hooks import hook_node

@@ -8,12 +8,12 @@ derivatives, step by step (`cells`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array, Value
-from retrograd.compiler.record import record
+from retrograd.compiler.record import NamedTuple, record
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.differentiation import grad
 from retrograd.runtime.autograd.function import unattached

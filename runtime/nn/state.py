@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from retrograd.compiler.errors import ArgumentError, RequirementError, RetrogradError, mirrored, warn
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.eager.tape import RemovableHandle
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.parameter import Parameter, Uninitialized

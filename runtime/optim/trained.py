@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import getitem
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native.watching import Read, size_of
 from retrograd.runtime.optim.optimizer import Group
 from retrograd.runtime.strided import DeviceArray

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Graph, Node
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.inplace import renew
 from retrograd.runtime.modes import no_grad

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.tensor import Tensor
 
 DECREASE = 1e-4

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import NamedTuple
 
 from retrograd.compiler.backends.meeting import is_met
 from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP
@@ -18,6 +17,7 @@ from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import Program, Routine
+from retrograd.compiler.record import NamedTuple
 
 _PLANNED = itemgetter(*PLAN[:-1])
 _COPIED_TOGETHER = 1024

@@ -13,7 +13,6 @@ import ctypes
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.quiet import quiet_context
+from retrograd.compiler.record import contents
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.instant import (
@@ -82,7 +82,7 @@ def _offsets() -> dict[str, int]:
     """Where objects keep what is read natively."""
     places = layout()
     assert places is not None
-    found = asdict(places) | {"record": object.__basicsize__ + 8}
+    found = contents(places) | {"record": object.__basicsize__ + 8}
     for prefix, cls, mark, fields in _members:
         found |= {f"{prefix}_{name}": slot_offset(cls, mark + name) for name in fields.__annotations__}
     ends = member_offsets(slice(object(), object(), object()), ("start", "stop", "step"))

@@ -7,16 +7,16 @@ each unit of it is computed by itself. To cut a further kernel, give its step on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.record import record
 from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small.copies import SQUARE
 from retrograd.runtime.native.small.parts import BLOCK
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Cut:
     size: int
     """The place of the size that is cut."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from retrograd.compiler.ops import powers
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.row import Types
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import kernels

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -26,6 +25,7 @@ from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Cast, Concat, Movement
 from retrograd.compiler.ops.sort import Argsort
+from retrograd.compiler.record import contents
 from retrograd.runtime.native import buffers, cpu
 from retrograd.runtime.native.builtins import builtin
 from retrograd.runtime.native.layout import layout
@@ -445,6 +445,6 @@ def _library() -> cpu.Library:
     return cpu.load_native(
         "small",
         lambda: [retrograd_small, retrograd_elements, retrograd_tally, retrograd_ordered, retrograd_passed],
-        asdict(offsets),
+        contents(offsets),
         buffers.symbols(),
     )

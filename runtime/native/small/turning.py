@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
@@ -18,6 +18,7 @@ from retrograd.compiler.ir.graph import Array, Op, Type
 from retrograd.compiler.ops.extremum import Argmax, Argmin
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.statistics import Mean, Norm, Std, Var
+from retrograd.compiler.record import NamedTuple
 
 Compute = Callable[..., Any]
 ValueOf = Callable[[Op, tuple[Type, ...]], Compute | None]

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from retrograd.compiler.errors import ArgumentError, GradientError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime import tracing
 from retrograd.runtime.modes import no_grad
 from retrograd.runtime.nn.containers import ModuleDict, ModuleList

@@ -10,12 +10,13 @@ from __future__ import annotations
 import builtins
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
+from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.tensor import Tensor
 
