@@ -21,6 +21,7 @@ from retrograd.compiler.schedule.lines import along_columns
 from retrograd.compiler.schedule.machine import Machine
 from retrograd.compiler.schedule.staging import is_ready, stage
 from retrograd.compiler.schedule.taps import along_inner
+from retrograd.compiler.schedule.tiled import on_tiles
 
 _FILLED = 0.4
 """The share of a vector's lanes that a line must fill."""
@@ -38,7 +39,9 @@ def arrange_windows(d: Digits, machine: Machine) -> tuple[Statement, ...] | None
     if chosen is None:
         return None
     form, ready, copies = chosen
-    return (*copies, *form(ready, machine, machine.lanes(d.c.out.dtype.itemsize)))
+    loops = *copies, *form(ready, machine, machine.lanes(d.c.out.dtype.itemsize))
+    tiled = on_tiles(d, machine, loops)
+    return loops if tiled is None else (tiled,)
 
 
 def has_windows(d: Digits, machine: Machine) -> bool:

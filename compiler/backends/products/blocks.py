@@ -36,26 +36,36 @@ _HALVES = (0, LINES)
 
 
 @inlined
-def add_step(a: Bytes, b: Bytes, below: bool, beside: bool, meanwhile: Callable[[int], None]) -> None:
+def add_step(
+    a: Bytes,
+    b: Bytes,
+    line: int,
+    second: int,
+    part: int,
+    below: bool,
+    beside: bool,
+    meanwhile: Callable[[int], None],
+) -> None:
     """The products of a step of the inner axis, in so many parts: what else is to be done after each of them
-    is told its number."""
+    is told its number. The right operand's tiles have lines that are so far apart, the second one follows the
+    first so many bytes on, and a part the part before it."""
     take_left(a, below)
-    take_right(b, beside)
+    take_right(b, line, second, beside)
     add_products(below, beside)  # l · h
     meanwhile(0)
     take_left(a + PART, below)
     add_products(below, beside)  # m · h
     meanwhile(1)
-    take_right(b + PART, beside)
+    take_right(b + part, line, second, beside)
     add_products(below, beside)  # m · m
     meanwhile(2)
     take_left(a + 2 * PART, below)
     add_products(below, beside)  # h · m
     meanwhile(3)
-    take_right(b + 2 * PART, beside)
+    take_right(b + 2 * part, line, second, beside)
     add_products(below, beside)  # h · l
     meanwhile(4)
-    take_right(b, beside)
+    take_right(b, line, second, beside)
     add_products(below, beside)  # h · h
     meanwhile(5)
 
@@ -87,10 +97,22 @@ def copy_part(to: Bytes, source: Bytes, count: int) -> None:
 
 @inlined
 def store_tiles(to: Bytes, line: int) -> None:
+    store_first(to, line)
+    store_second(to + _LINE, line)
+
+
+@inlined
+def store_first(to: Bytes, line: int) -> None:
+    """The tiles of the first columns."""
     store_tile(0, to, line)
-    store_tile(1, to + _LINE, line)
     store_tile(2, to + LINES * line, line)
-    store_tile(3, to + LINES * line + _LINE, line)
+
+
+@inlined
+def store_second(to: Bytes, line: int) -> None:
+    """And of the others."""
+    store_tile(1, to, line)
+    store_tile(3, to + LINES * line, line)
 
 
 @inlined
@@ -101,10 +123,10 @@ def take_left(part: Bytes, below: bool) -> None:
 
 
 @inlined
-def take_right(part: Bytes, beside: bool) -> None:
-    load_tile(6, part, _LINE)
+def take_right(part: Bytes, line: int, second: int, beside: bool) -> None:
+    load_tile(6, part, line)
     if beside:
-        load_tile(7, part + TILE, _LINE)
+        load_tile(7, part + second, line)
 
 
 @inlined

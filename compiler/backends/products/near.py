@@ -22,9 +22,12 @@ from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.backends.products.split import (
     DEEP,
     LINES,
+    PART,
     SIDE,
     SPLITS,
     STEP,
+    TILE,
+    TILE_LINE,
     Side,
     Step,
     begin_steps,
@@ -115,8 +118,8 @@ def multiply_near(near: Near) -> None:
     for passing in range(near.passing_blocks):
         for kept in range(near.kept_blocks):
             multiply_own(near, kept, passing)
-    tell_range(near.kept_step, near.ranges)
-    tell_range(near.passing_step, near.ranges + 2)
+    tell_range(near.kept_step.bounds, near.ranges)
+    tell_range(near.passing_step.bounds, near.ranges + 2)
 
 
 @native
@@ -147,7 +150,7 @@ def multiply_own(near: Near, kept: int, passing: int) -> None:
         a, b = kept_place(near, kept, step), passing_place(near, passing, step)
         if rowwise:
             a, b = b, a
-        add_step(a, b, below, beside, lambda part: split_ahead(near, part))
+        add_step(a, b, TILE_LINE, TILE, PART, below, beside, lambda part: split_ahead(near, part))
     store_tiles(to, line)
     if not whole:
         for k in range(min(tall, SIDE)):
