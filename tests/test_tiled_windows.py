@@ -88,7 +88,7 @@ SHAPES = {
     "lines of a tile": ((4, 64, 16, 16), (64, 64, 3, 3), {"padding": (1, 1)}),
     "tiles from line to line": ((3, 64, 14, 14), (96, 64, 3, 3), {"padding": (1, 1)}),
     "narrow images": ((8, 96, 7, 7), (100, 96, 3, 3), {"padding": (1, 1)}),
-    "odd sizes": ((2, 48, 20, 23), (72, 48, 3, 3), {"padding": (1, 1)}),
+    "odd sizes": ((6, 48, 20, 23), (72, 48, 3, 3), {"padding": (1, 1)}),
     "channels that fill no tile": ((2, 60, 40, 40), (49, 60, 3, 3), {"padding": (1, 1)}),
     "no padding": ((1, 64, 40, 40), (64, 64, 3, 3), {}),
     "much padding": ((1, 64, 30, 31), (64, 64, 3, 5), {"padding": (2, 4)}),
@@ -104,7 +104,7 @@ SHAPES = {
     "a line with padding": ((2, 64, 24, 24), (64, 64, 1, 3), {"padding": (0, 1)}),
     "a column": ((2, 64, 24, 24), (64, 64, 3, 1), {}),
     "a column with padding": ((2, 64, 24, 24), (64, 64, 3, 1), {"padding": (1, 0)}),
-    "many channels": ((4, 512, 7, 7), (512, 512, 3, 3), {"padding": (1, 1)}),
+    "many channels": ((8, 512, 7, 7), (512, 512, 3, 3), {"padding": (1, 1)}),
 }
 
 
