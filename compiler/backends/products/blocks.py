@@ -29,7 +29,7 @@ CONFIGURATION = constants(
     Array[Byte], "amx_tiles", *(1, 0), *[0] * 14, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8
 )
 """Palette 1; bytes of a line, and lines, of eight tiles."""
-_LINE = 64
+TILE_LINE = 64
 """Bytes of a line of a tile, and of the cache."""
 _HALVES = (0, LINES)
 """Columns where the vectors of a block begin."""
@@ -82,9 +82,9 @@ def zero_tiles() -> None:
 def load_tiles(place: Bytes, line: int) -> None:
     """Sums of the pieces before."""
     load_tile(0, place, line)
-    load_tile(1, place + _LINE, line)
+    load_tile(1, place + TILE_LINE, line)
     load_tile(2, place + LINES * line, line)
-    load_tile(3, place + LINES * line + _LINE, line)
+    load_tile(3, place + LINES * line + TILE_LINE, line)
 
 
 @inlined
@@ -98,7 +98,7 @@ def copy_part(to: Bytes, source: Bytes, count: int) -> None:
 @inlined
 def store_tiles(to: Bytes, line: int) -> None:
     store_first(to, line)
-    store_second(to + _LINE, line)
+    store_second(to + TILE_LINE, line)
 
 
 @inlined
@@ -117,9 +117,9 @@ def store_second(to: Bytes, line: int) -> None:
 
 @inlined
 def take_left(part: Bytes, below: bool) -> None:
-    load_tile(4, part, _LINE)
+    load_tile(4, part, TILE_LINE)
     if below:
-        load_tile(5, part + TILE, _LINE)
+        load_tile(5, part + TILE, TILE_LINE)
 
 
 @inlined

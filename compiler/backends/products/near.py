@@ -12,6 +12,7 @@ operands are small, and in the second-level one where they are not.
 from __future__ import annotations
 
 from retrograd.compiler.backends.products.blocks import (
+    TILE_LINE,
     add_step,
     copy_part,
     load_tiles,
@@ -27,7 +28,6 @@ from retrograd.compiler.backends.products.split import (
     SPLITS,
     STEP,
     TILE,
-    TILE_LINE,
     Side,
     Step,
     begin_steps,

@@ -65,7 +65,7 @@ _UPPER = constants(Array[Byte], "amx_upper", *[k + 2 if k % 4 < 2 else -1 for k 
 SPLITS = 4
 """Times that a step is split a quarter of: half the lines of a tile."""
 _LINES_AT_ONCE = LINES // 2
-_LINE, TILE_LINE = 4 * SIDE, 4 * LINES
+_LINE, _TILE_LINE = 4 * SIDE, 4 * LINES
 """Bytes of a line of what is turned, and of a tile."""
 
 
@@ -199,7 +199,7 @@ def split_step(step: Step) -> None:
 def split_lines(step: Step, part: int) -> None:
     """Half the lines of a tile of each part. What is not there is 0."""
     source = step.source + (part >> 1) * step.second + (part & 1) * _LINES_AT_ONCE * step.on
-    to, bounds = step.to + part * _LINES_AT_ONCE * TILE_LINE, step.bounds + BOUNDS * part
+    to, bounds = step.to + part * _LINES_AT_ONCE * _TILE_LINE, step.bounds + BOUNDS * part
     if step.whole != 0:
         split_quarter(step, bounds, source, to, all_lanes, all_lanes)
     else:
@@ -233,7 +233,7 @@ def split_quarter(
     """The same, given what reads the elements of a line."""
     high = to + (2 * PART - step.low)
     split_lines_of(
-        bounds, _LINES_AT_ONCE, source, step.on, step.apart, high, TILE_LINE, step.low - PART, first, second
+        bounds, _LINES_AT_ONCE, source, step.on, step.apart, high, _TILE_LINE, step.low - PART, first, second
     )
 
 

@@ -23,6 +23,7 @@ from typing import Literal
 from retrograd.compiler.backends.products.amx import is_granted
 from retrograd.compiler.backends.products.blocks import (
     CONFIGURATION,
+    TILE_LINE,
     add_step,
     configure,
     release,
@@ -39,7 +40,6 @@ from retrograd.compiler.backends.products.split import (
     PART,
     SIDE,
     STEP,
-    TILE_LINE,
     Lanes,
     Words,
     new_block,
