@@ -16,13 +16,13 @@ from functools import reduce
 from operator import or_
 
 from retrograd.compiler.backends.cpu import Target
-from retrograd.compiler.backends.halves import BY_ARITHMETIC
+from retrograd.compiler.backends.halves import conversions
 from retrograd.compiler.backends.iteration import Iteration, opened, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.math.called import BITS, TOGETHER
-from retrograd.compiler.backends.means import Conversion, Means
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
 from retrograd.compiler.backends.products.plans import first, window_words, words
 from retrograd.compiler.backends.script import Word
@@ -82,7 +82,7 @@ class Text:
 def emit(program: Program, symbol: str, target: Target, give: Callable[[str], None] | None = None) -> Text:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls. Pieces that
     are finished before the rest go to `give`, if anybody wants them."""
-    means = Means(_conversions(target), avx512=target.has("avx512f"), library=True)
+    means = Means(conversions(target), avx512=target.has("avx512f"), library=True)
     module = Module(_attributes(target), target.vector_bits, means, give)
     module.unique(symbol)
     known = likenesses(program.kernels, located=False)
@@ -160,12 +160,6 @@ def _attributes(target: Target) -> str:
     """LLVM function attributes: nothing throws, and registers are used at their full width."""
     width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
     return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"
-
-
-def _conversions(target: Target) -> dict[str, Conversion]:
-    """Halves that the processor does not convert by an instruction."""
-    converted = {"f16"} if target.architecture != "x86_64" or target.has("f16c") else set()
-    return {kind: c for kind, c in BY_ARITHMETIC.items() if kind not in converted}
 
 
 class Emitter(Iteration):
