@@ -13,6 +13,7 @@ one where they are not.
 from __future__ import annotations
 
 from retrograd.compiler.backends.products.blocks import (
+    TILE_LINE,
     add_step,
     copy_part,
     load_tiles,
@@ -23,9 +24,11 @@ from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.backends.products.split import (
     DEEP,
     LINES,
+    PART,
     SIDE,
     SPLITS,
     STEP,
+    TILE,
     Side,
     Step,
     begin_steps,
@@ -127,8 +130,8 @@ def multiply_near(near: Near) -> None:
         near.coming, near.end_part, near.due = 0, 0, 0
         for kept in range(near.kept_blocks):
             multiply_own(near, kept, passing)
-    tell_range(near.kept_step, near.ranges)
-    tell_range(near.passing_step, near.ranges + 2)
+    tell_range(near.kept_step.bounds, near.ranges)
+    tell_range(near.passing_step.bounds, near.ranges + 2)
 
 
 @native
@@ -154,7 +157,7 @@ def multiply_own(near: Near, kept: int, passing: int) -> None:
         a, b = kept_place(near, kept, step), passing_place(near, passing, step)
         if rowwise:
             a, b = b, a
-        add_step(a, b, below, beside, lambda part: split_ahead(near, part))
+        add_step(a, b, TILE_LINE, TILE, PART, below, beside, lambda part: split_ahead(near, part))
     store_tiles(to, line)
     if not whole:
         for k in range(min(tall, SIDE)):
