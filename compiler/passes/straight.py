@@ -26,6 +26,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
     expressions,
     walk,
 )
@@ -89,7 +90,7 @@ def _blocks(
     """The statements of each pair of braces, with the loops around them."""
     yield statements, around
     for statement in statements:
-        if isinstance(statement, For | Local | If | Routine):
+        if isinstance(statement, For | Local | If | Routine | Windowed):
             inner = (*around, statement) if isinstance(statement, For) else around
             yield from _blocks(statement.body, inner)
 
