@@ -133,9 +133,11 @@ def _is_short(node: Node) -> bool:
 
 def _beside(matrices: Sequence[Node], axis: int, known: dict[Node, Node]) -> Node:
     """One after the other along an axis; those that are transposed, as they were before."""
-    if all(isinstance(m.op, Permute) for m in matrices):
-        return transpose(concat([known[m.inputs[0]] for m in matrices], 1 - axis))
-    return concat([known[m] for m in matrices], axis)
+    turned = all(isinstance(m.op, Permute) for m in matrices)
+    parts = [known[m.inputs[0] if turned else m] for m in matrices]
+    joined: Node = concat(parts, 1 - axis if turned else axis)
+    found: Node = transpose(joined) if turned else joined
+    return found
 
 
 def _place(node: Node) -> tuple[int, int] | None:
