@@ -14,7 +14,7 @@ another one be, add its class.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from math import inf
 from typing import Literal
@@ -22,6 +22,7 @@ from typing import Literal
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.ir.graph import Builder, Graph, Input, Leaf, Node, Op, order
 from retrograd.compiler.ops.elementwise import Elementwise
+from retrograd.compiler.ops.loop import made_again, unkept
 from retrograd.compiler.ops.reverse import backpropagate
 from retrograd.compiler.ops.shape import Cast, Movement, expand
 from retrograd.compiler.record import record
@@ -155,15 +156,22 @@ def _cheapest_cut(
     read = {i for node in ordered if node in after for i in node.inputs} | set(gradients)
     before = [*primals, *(n for n in ordered if n not in after)]
     there = {*primals, *values}
+    return cheapest(before, read, lambda node: node.type.nbytes * (1 if node in there else 2))
+
+
+def cheapest(before: Sequence[Node], read: Collection[Node], price: Callable[[Node], float]) -> list[Node]:
+    """Of these nodes, in order, those from which the others that are `read` are computed again, such that
+    their prices are least in sum. Of others than `CHEAP` ones only those are that have an infinite price."""
     network = _Network()
+    known = set(before)
     for node in before:
         free = isinstance(node.op, Leaf) and not isinstance(node.op, Input)
-        network.join(
-            (node, "out"), (node, "in"), inf if free else node.type.nbytes * (1 if node in there else 2)
-        )
-        if isinstance(node.op, Input) or not isinstance(node.op, CHEAP):
+        cost = price(node)
+        network.join((node, "out"), (node, "in"), inf if free or unkept(node.type) else cost)
+        again = cost == inf or isinstance(node.op, CHEAP) or made_again(node)
+        if isinstance(node.op, Input) or not again:
             network.join((node, "in"), _Network.END, inf)
-        for operand in node.inputs:
+        for operand in (i for i in node.inputs if i in known):
             network.join((node, "in"), (operand, "out"), inf)
         if node in read:
             network.join(_Network.START, (node, "out"), inf)

@@ -164,7 +164,7 @@ LATE = {
         ),
         "retrograd.runtime.amp.autocasting",
     ),
-    **dict.fromkeys(("cond", "while_loop"), "retrograd.runtime.func.control"),
+    **dict.fromkeys(("cond", "scan", "while_loop"), "retrograd.runtime.func.control"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
     "lobpcg": "retrograd.runtime.functions.lobpcg",
     **dict.fromkeys(

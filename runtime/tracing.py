@@ -211,6 +211,8 @@ class Trace:
         """Whether the function left a Tensor's history behind, which a graph does not tell."""
         self.unchecked = False
         """Whether the function would have looked at elements, were they known, or moved them to a device."""
+        self.turns: set[Node] = set()
+        """Placeholders of what is another value in each turn of a loop."""
         self.recording = False
         """Whether a pass is under way in which what is done is recorded outside, though not here."""
         self._before: dict[AnyTensor, Before] = {}
@@ -276,10 +278,31 @@ class Trace:
         """The only element of a Tensor, as a number of this kind, for the arguments at hand: the path of the
         function. None where that is not to be had: nobody may ask, or it depends on numbers to be drawn."""
         node = self.lift(tensor)
-        drawn = {draw.tensor for draw in self.draws}
-        if self.path is None or any(self.captured.get(n) in drawn for n in _inputs_of(node)):
+        if self.turns_change(tensor):
+            raise TraceError(
+                f"{kind.__name__}() of a value that each turn of a loop has another one of",
+                "one path is traced for all turns",
+                "choose by cond(pred, true_fn, false_fn, operands), or between values by where()",
+            )
+        unknown = {draw.tensor for draw in self.draws} | {None}
+        if self.path is None or any(self.captured.get(n) in unknown for n in _inputs_of(node)):
             return None
         return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
+
+    def turns_change(self, tensor: AnyTensor) -> bool:
+        """Whether a Tensor is another one in each turn of a loop that is being traced."""
+        return bool(self.turns) and not self.turns.isdisjoint(_inputs_of(self.lift(tensor)))
+
+    def close(self, results: Iterable[Node]) -> None:
+        """TraceError where a result of the function depends on the turn of a loop."""
+        for node in order(list(results)) if self.turns else ():
+            if not self.turns.isdisjoint(node.inputs):
+                raise TraceError(
+                    "a value that a loop's body has computed, outside of the loop",
+                    "each turn has another one",
+                    "return it from the body: what is carried is the last one, and scan stacks all",
+                    where=node.where,
+                )
 
     def read(self, tensor: AnyTensor) -> Array | None:
         """The elements of a Tensor, where they are known."""

@@ -1,9 +1,10 @@
 """Graph: what is computed.
 
+    text  ::= graph*                              the last one; those before are named by its loops
     graph ::= "graph" name "(" input* ")" "->" types "{" node* "return" values "}"
     node  ::= "%"k "=" op "(" value* [field "=" literal]* ")" ":" type
     value ::= "%"k | input name | number
-    type  ::= dtype "[" sizes "]"
+    type  ::= dtype "[" sizes "]" | what `ops/loop.py` says of several
 
 A `Node` applies an `Op` to the values of other nodes and has one output. An op is a frozen dataclass
 whose fields are its static parameters (`Permute(axes=(1, 0))`), so a node needs no bag of arguments.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf, nan
 from typing import Any, NoReturn, get_type_hints
@@ -23,9 +23,10 @@ from retrograd.compiler.errors import ArgumentError, Location, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Builder, Constant, Graph, Input, Leaf, Node, Op, Type
 
 _TYPE = r"\w+\[[\d, ]*\]"
+_ANY = rf"{_TYPE}…?|\(.*\)"
 _HEADER = re.compile(rf"graph (?P<name>.+?)\((?P<inputs>.*)\) -> (?P<types>(?:{_TYPE}(?:, )?)*) \{{")
 _INPUT = re.compile(rf"(?P<label>.+?): (?P<type>{_TYPE})(?:, |$)")
-_NODE = re.compile(rf"(?P<name>%\w+) = (?P<call>.+?) +: (?P<type>{_TYPE})(?: +# (?P<file>.+):(?P<line>\d+))?")
+_NODE = re.compile(rf"(?P<name>%\w+) = (?P<call>.+?) +: (?P<type>{_ANY})(?: +# (?P<file>.+):(?P<line>\d+))?")
 _RETURN = re.compile(r"return ?(?P<values>.*)")
 _NUMBERS = {"nan": nan, "inf": inf}
 
@@ -35,13 +36,19 @@ def parse(text: str) -> Graph:
 
     Raises ParseError, with the number of the line, for text that is no graph.
     """
-    reader = _Reader(text)
-    try:
-        return reader.graph()
-    except ParseError:
-        raise
-    except (RetrogradError, ValueError) as error:
-        reader.fail(str(error))
+    graphs: dict[str, Graph] = {}
+    before = 0
+    for part in re.split(r"(?<=\n}\n)\n+(?=graph )", text.strip("\n") + "\n"):
+        reader = _Reader(part, before, graphs)
+        try:
+            graph = reader.graph()
+        except ParseError:
+            raise
+        except (RetrogradError, ValueError) as error:
+            reader.fail(str(error))
+        graphs[graph.name] = graph
+        before += part.count("\n") + 1
+    return graph
 
 
 class ParseError(ArgumentError):
@@ -53,12 +60,16 @@ class _Reader:
     """Goes through the lines; keeps the values known by name."""
 
     text: str
+    before: int = 0
+    """Lines before the text."""
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    """Those that stand there."""
     line: int = 0
     known: dict[str, Node] = field(default_factory=dict)
     builder: Builder = field(default_factory=Builder)
 
     def fail(self, why: str, advice: str = "") -> NoReturn:
-        raise ParseError(f"line {self.line} of a graph's text", why, advice)
+        raise ParseError(f"line {self.before + self.line} of a graph's text", why, advice)
 
     def graph(self) -> Graph:
         lines = [line.strip() for line in self.text.strip("\n").splitlines()]
@@ -190,6 +201,8 @@ class _Reader:
                 return list(map(self._literal, elements))
             case ast.Name(id=name) if name in _NUMBERS:
                 return _NUMBERS[name]
+            case ast.Name(id=name) if name in self.graphs:
+                return self.graphs[name]
             case ast.Name(id=name) if name in {d.name for d in dtypes.ALL}:
                 return dtypes.dtype(name)
             case ast.Subscript(value=ast.Name()):

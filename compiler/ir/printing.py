@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,38 @@ from retrograd.compiler.ir.graph import OPS, Constant, Graph, Input, Node, Op, T
 
 
 def print_graph(graph: Graph) -> str:
+    """The graphs that its loops go through, each under a name of its own, and the graph itself."""
+    named: dict[int, str] = {}
+    texts: list[str] = []
+    _print(graph, graph.name, named, texts)
+    return "\n\n".join(texts)
+
+
+def _print(graph: Graph, title: str, named: dict[int, str], texts: list[str]) -> None:
+    """Append the text of a graph, after those of the graphs in it that have no name yet."""
+    for inner in _inner(graph):
+        if id(inner) not in named:
+            named[id(inner)] = _unused(inner.name, (title, *named.values()))
+            _print(inner, named[id(inner)], named, texts)
+    texts.append(_text(graph, title, named))
+
+
+def _inner(graph: Graph) -> list[Graph]:
+    """The graphs that are parameters of its ops."""
+    return [value for node in graph.nodes for _, value in parameters(node.op) if isinstance(value, Graph)]
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    return next(n for n in chain([name], (f"{name}_{k}" for k in count(2))) if n not in taken)
+
+
+def _text(graph: Graph, title: str, named: Mapping[int, str]) -> str:
     names: dict[Node, str] = {n: n.op.label for n in graph.inputs if isinstance(n.op, Input)}
     lines: list[tuple[str, str, str]] = []
 
     def name(node: Node) -> str:
         if node not in names:
-            call = _call(node, name)
+            call = _call(node, name, named)
             names[node] = f"%{len(lines)}"
             where = f"    # {node.where}" if node.where else ""
             lines.append((f"  {names[node]} = {call}", f": {node.type}", where))
@@ -33,10 +60,10 @@ def print_graph(graph: Graph) -> str:
     body = "".join(f"{call:<{calls}} {type_:<{types}}{where}".rstrip() + "\n" for call, type_, where in lines)
     inputs = ", ".join(f"{names[n]}: {n.type}" for n in graph.inputs)
     results = ", ".join(str(n.type) for n in graph.outputs)
-    return f"graph {graph.name}({inputs}) -> {results} {{\n{body}  return {returned}\n}}"
+    return f"graph {title}({inputs}) -> {results} {{\n{body}  return {returned}\n}}"
 
 
-def _call(node: Node, name_of: Callable[[Node], str]) -> str:
+def _call(node: Node, name_of: Callable[[Node], str], named: Mapping[int, str]) -> str:
     """`op(operands, field=…)`; a 0-d constant of the dtype that a bare number would take is written as
     that number."""
     shaped = [i for i in node.inputs if not (isinstance(i.op, Constant) and i.ndim == 0)]
@@ -44,7 +71,8 @@ def _call(node: Node, name_of: Callable[[Node], str]) -> str:
     for i in node.inputs:
         bare = isinstance(i.op, Constant) and i.ndim == 0 and shaped and i.dtype is shaped[-1].dtype
         parts.append(repr(i.op.value.item()) if bare and isinstance(i.op, Constant) else name_of(i))
-    parts += [f"{name}={literal(value)}" for name, value in parameters(node.op)]
+    for name, value in parameters(node.op):
+        parts.append(f"{name}={named[id(value)] if isinstance(value, Graph) else literal(value)}")
     return f"{node.op.name}({', '.join(parts)})"
 
 

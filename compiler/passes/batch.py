@@ -95,6 +95,11 @@ def _rule(op: Op) -> Rule | None:
     return next((RULES[kind] for kind in type(op).__mro__ if kind in RULES), None)
 
 
+def batchable(op: Op) -> bool:
+    """Whether there is a rule for an op of batched operands."""
+    return _rule(op) is not None
+
+
 def is_by_formula(op: Op) -> bool:
     """Whether an op is batched as its formula, which says nothing of an adjoint of its own."""
     return _rule(op) is _as_formula

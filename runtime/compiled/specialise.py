@@ -287,8 +287,7 @@ def _written_down(
             "take the gradient with autograd.grad() or value_and_grad(), and return it",
         )
     same = {k: target(x) for k, x in enumerate(found) if not trace.owns(x)}
-    for x in found:
-        trace.lift(x)
+    trace.close([*map(trace.lift, found), *trace.mutated.values()])
     laid = {k: place for k, x in enumerate(found) if k not in same and (place := _laid(trace, x))}
     updated = {len(found) + k: target(x) for k, x in enumerate(trace.mutated)}
     outputs = [_shadow(x, trace) for x in (*found, *trace.mutated)]

@@ -40,7 +40,8 @@ class Program:
     @property
     def graph(self) -> Graph:
         """What the function computes."""
-        return self._recording.graph
+        trimmed: Graph = _late("trim").trim(self._recording.graph)
+        return trimmed
 
     @property
     def adjoint(self) -> Graph:
@@ -78,7 +79,7 @@ class Program:
             known = ", ".join(repr(name) for name in _WHOLE if name)
             raise ArgumentError(f"ptx(of={of!r})", "no such graph", f"name one of {known}")
         graph: Graph = _WHOLE[of](self._recording)
-        graphs = import_module("retrograd.compiler.passes.hosted").compiled_graphs(graph)
+        graphs = _late("hosted").compiled_graphs(graph)
         compile_for_gpu = import_module("retrograd.compiler.pipeline").compile_for_gpu
         return "\n".join(compile_for_gpu(part, arch, tf32=precision.tf32).ptx for part in graphs)
 
@@ -101,7 +102,11 @@ _WHOLE: dict[str, Callable[[Recording], Graph]] = {
 
 
 def _simplified(graph: Graph) -> Graph:
-    passes = "retrograd.compiler.passes"  # late: calls do without
-    rebuild = import_module(f"{passes}.rebuild").rebuild
-    simplified: Graph = rebuild(graph, import_module(f"{passes}.simplify").Simplifying())
+    rebuild = _late("rebuild").rebuild
+    simplified: Graph = rebuild(_late("trim").trim(graph), _late("simplify").Simplifying())
     return simplified
+
+
+def _late(name: str) -> Any:
+    """One of the compiler's passes: calls do without."""
+    return import_module(f"retrograd.compiler.passes.{name}")

@@ -24,6 +24,7 @@ from retrograd.compiler.fingerprint import fingerprint
 from retrograd.compiler.ir.graph import Array, Graph, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.contract import Dot
+from retrograd.compiler.ops.loop import Loop
 from retrograd.compiler.record import NamedTuple
 from retrograd.compiler.uncollected import uncollected
 from retrograd.runtime.device import device
@@ -109,6 +110,14 @@ class Code(NamedTuple):
         return Code(symbol, arena_bytes, checks, long_running, straight, constants, script, objects)
 
 
+class Entered(Protocol):
+    """Loaded code, which lives as long as this object."""
+
+    @property
+    def context(self) -> int: ...
+    def address(self, name: str) -> int: ...
+
+
 class Executable(Protocol):
     """A compiled graph, wherever it runs: arrays in, arrays out."""
 
@@ -167,6 +176,13 @@ def executable(
 ) -> Executable:
     """The graph compiled for a device. `updates` are outputs that will be written over inputs; `placings` say
     which inputs are views, and how they lie. On the CPU outputs lie as `results` say, or in order."""
+    if _has_loops(graph):
+        graph = _late("retrograd.compiler.passes.fission").fission(graph)
+    if _has_loops(graph):
+        program: Executable = _late("retrograd.runtime.native.looped").LoopedProgram(
+            graph, updates, placings, results
+        )
+        return program
     if any(node.op.hosted for node in graph.nodes):
         staged = import_module("retrograd.runtime.native.staged")  # late: few programs need it
         whole: Executable = staged.StagedProgram(graph, lambda stage: executable(stage, where))
@@ -177,6 +193,10 @@ def executable(
     gpu = import_module(f"{cuda}.devices").get(where.index)
     found: Executable = import_module(f"{cuda}.program").GpuProgram(graph, gpu, updates)
     return found
+
+
+def _has_loops(graph: Graph) -> bool:
+    return any(isinstance(node.op, Loop) for node in graph.nodes)
 
 
 class NativeProgram:
@@ -198,9 +218,12 @@ class NativeProgram:
         self._placed = seen_through(graph, self.placings, self.results)
         self._target = host()
         with uncollected():
-            self._code = self._load()
-        script = self._code.script
-        self._library = cpu.load(*self._code.objects) if script is None else cpu.ScriptLibrary(script)
+            self._code, self._library = self._made()
+
+    def _made(self) -> tuple[Code, Entered]:
+        """The code, and where it is."""
+        code = self._load()
+        return code, cpu.load(*code.objects) if code.script is None else cpu.ScriptLibrary(code.script)
 
     @cached_property
     def _call(self) -> Callable[..., Any]:
@@ -245,6 +268,16 @@ class NativeProgram:
     def assembly(self) -> str:
         """The machine code as text, made when it is asked for."""
         return assembly(self.compiled.llvm, self._target)
+
+    @property
+    def code(self) -> Code:
+        """What a call needs."""
+        return self._code
+
+    @property
+    def entry(self) -> tuple[int, int]:
+        """The address of the code, and its context: its ABI is told in `compiler.backends.cpu`."""
+        return self._library.address(self._code.symbol), self._library.context
 
     def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
         """The outputs, as fresh arrays. The inputs' types are those of the graph's inputs."""
@@ -336,10 +369,10 @@ class NativeProgram:
                 raise CompilerError(f"{self.graph.name} with {array.dtype}{list(array.shape)} for {node.op}")
             ordered[k] = in_order(array, dtype)
         if all(a is b for a, b in zip(arrays, ordered)):
-            raise self._failure(arrays)
+            raise self.failure(arrays)
         return self._call(*ordered)
 
-    def _failure(self, arrays: Sequence[Array]) -> Exception:
+    def failure(self, arrays: Sequence[Array]) -> BaseException:
         """What is wrong with arrays that lie in order: an index in them, as the code's last outputs tell."""
         name, checks = self.graph.name, self.compiled.checks
 

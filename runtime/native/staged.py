@@ -22,22 +22,12 @@ if TYPE_CHECKING:
     from retrograd.runtime.native.program import Executable
 
 
-class StagedProgram:
-    """A compiled graph of several stages. Calling it is thread-safe.
+class Staged:
+    """What can be read of a graph that is several programs."""
 
-    A call raises LinearAlgebraError, at the line that asked for it, where LAPACK finds no answer.
-    """
-
-    def __init__(self, graph: Graph, compiled: Callable[[Graph], Executable]) -> None:
-        self.graph = graph
-        self._stages: list[tuple[Stage, Executable | None]] = [
-            (stage, compiled(stage.graph) if stage.gives else None) for stage in stages(graph)
-        ]
-
-    @property
-    def programs(self) -> list[Executable]:
-        """What is compiled, in order."""
-        return [program for _, program in self._stages if program is not None]
+    graph: Graph
+    programs: list[Executable]
+    """What is compiled, in order."""
 
     @property
     def loops(self) -> Program:
@@ -59,17 +49,32 @@ class StagedProgram:
     def assembly(self) -> str:
         return "\n".join(program.assembly for program in self.programs)
 
+
+class StagedProgram(Staged):
+    """A compiled graph of several stages. Calling it is thread-safe.
+
+    A call raises LinearAlgebraError, at the line that asked for it, where LAPACK finds no answer.
+    """
+
+    def __init__(self, graph: Graph, compiled: Callable[[Graph], Executable]) -> None:
+        self.graph = graph
+        self._stages: list[tuple[Stage, Executable | None]] = [
+            (stage, compiled(stage.graph) if stage.gives else None) for stage in stages(graph)
+        ]
+        self.programs = [program for _, program in self._stages if program is not None]
+
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs, as fresh C-contiguous arrays. The inputs' types are those of the graph's inputs."""
         known: dict[Node, Any] = dict(zip(self.graph.inputs, arrays, strict=True))
         for stage, program in self._stages:
             if program is not None:
                 known |= zip(stage.gives, program([known[n] for n in stage.takes]), strict=True)
-            known |= {n: _evaluated(n, [known[i] for i in n.inputs]) for n in stage.hosted}
+            known |= {n: evaluated(n, [known[i] for i in n.inputs]) for n in stage.hosted}
         return [np.array(known[n], order="C") if n.op.hosted else known[n] for n in self.graph.outputs]
 
 
-def _evaluated(node: Node, operands: Sequence[Array]) -> Any:
+def evaluated(node: Node, operands: Sequence[Array]) -> Any:
+    """What a hosted op gives, or its error, at the line that asked for it."""
     try:
         compute = small.value(node.op, operands)
         return apply(node.op, *operands) if compute is None else quietly(compute, *operands)
