@@ -39,12 +39,18 @@ def record(cls: Any = None, /, *, slots: bool = False, eq: bool = True) -> Any:
         own = _own_declarations(cls)
         declared = inherited | own
         made = _slotted(cls, own, inherited) if slots else cls
-        made._declared, made._values = declared, staticmethod(_values_of(list(declared)))
-        made.__match_args__ = tuple([name for name, each in declared.items() if each.given])
-        made.__dataclass_fields__, made.__dataclass_params__ = _FIELDS, _PARAMS
+        attributes = {
+            "_declared": declared,
+            "_values": staticmethod(_values_of(list(declared))),
+            "__match_args__": tuple(name for name, each in declared.items() if each.given),
+            "__dataclass_fields__": _AskedByDataclasses("__dataclass_fields__", made),
+            "__dataclass_params__": _AskedByDataclasses("__dataclass_params__", made),
+        }
+        for name, value in attributes.items():
+            setattr(made, name, value)
         if "__init__" not in vars(made):
             made.__init__ = _compiled_late(made)
-        if eq and made.__hash__ is not _hash:  # which a base has brought
+        if eq:
             made.__eq__, made.__hash__ = _equal, _hash
         if made.__repr__ is object.__repr__:
             made.__repr__ = _show
@@ -168,21 +174,18 @@ class _AskedByDataclasses:
     """An attribute that dataclasses keep of a class: found out when they ask, by making one of the same
     fields."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, of: Any) -> None:
+        self._name, self._of = name, of
 
-    def __get__(self, instance: object, cls: Any) -> Any:
-        declared: dict[str, _Declared] = cls._declared
+    def __get__(self, instance: object, cls: type[object]) -> Any:
+        declared: dict[str, _Declared] = self._of._declared
         contents = {name: each.said for name, each in declared.items() if each.said is not MISSING}
         annotations = {name: each.annotation for name, each in declared.items()}
-        contents |= {"__annotations__": annotations, "__module__": cls.__module__, "__doc__": self._name}
-        known: Any = dataclass(init=False, repr=False, eq=False)(type(cls.__name__, (), contents))
+        contents |= {"__annotations__": annotations, "__module__": self._of.__module__, "__doc__": self._name}
+        known: Any = dataclass(init=False, repr=False, eq=False)(type(self._of.__name__, (), contents))
         found = getattr(known, self._name)
-        setattr(cls, self._name, found)
+        setattr(self._of, self._name, found)
         return found
-
-
-_FIELDS, _PARAMS = map(_AskedByDataclasses, ("__dataclass_fields__", "__dataclass_params__"))
 
 
 def _values_of(names: list[str]) -> Callable[[object], Any]:
