@@ -8,7 +8,8 @@ in `ops`, the reverse loop is `ops.reverse.backpropagate`; here is only where it
 What `pair` keeps is a minimum cut of the forward nodes (vertices are nodes, capacities the bytes moved): on
 one side what the forward half computes, on the other what the backward half computes again because that is
 cheaper than storing it. Only ops that cost no more than reading memory (`CHEAP`) are computed twice. To let
-another one be, add its class.
+another one be, add its class. What is compared for equality (an element with the greatest, for its gradient)
+is not: another kernel may round otherwise in the last place.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from math import inf
 from typing import Literal
 
 from retrograd.compiler.errors import CompilerError
-from retrograd.compiler.ir.graph import Builder, Graph, Input, Leaf, Node, Op, order
+from retrograd.compiler.ir.graph import OPS, Builder, Graph, Input, Leaf, Node, Op, order
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.loop import made_again, unkept
 from retrograd.compiler.ops.reverse import backpropagate
@@ -29,6 +30,8 @@ from retrograd.compiler.record import record
 
 CHEAP: tuple[type[Op], ...] = (Elementwise, Movement, Cast, Leaf)
 """Ops whose value may be computed a second time instead of being stored."""
+EXACT = (OPS["eq"], OPS["ne"])
+"""Those that depend on the last bit of their operands."""
 
 
 @record(slots=True)
@@ -164,11 +167,15 @@ def cheapest(before: Sequence[Node], read: Collection[Node], price: Callable[[No
     their prices are least in sum. Of others than `CHEAP` ones only those are that have an infinite price."""
     network = _Network()
     known = set(before)
+    compared = [n for n in before if n.op in EXACT]
+    exact = {n for n in compared if price(n) < inf}
+    exact |= {i for n in compared if n not in exact for i in n.inputs}
     for node in before:
         free = isinstance(node.op, Leaf) and not isinstance(node.op, Input)
         cost = price(node)
         network.join((node, "out"), (node, "in"), inf if free or unkept(node.type) else cost)
-        again = cost == inf or isinstance(node.op, CHEAP) or made_again(node)
+        cheap = isinstance(node.op, CHEAP) and node not in exact
+        again = cost == inf or cheap or made_again(node)
         if isinstance(node.op, Input) or not again:
             network.join((node, "in"), _Network.END, inf)
         for operand in (i for i in node.inputs if i in known):

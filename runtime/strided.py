@@ -289,7 +289,7 @@ def moved_strides(op: Op, shape: tuple[int, ...], strides: Strides) -> Strides |
     """The strides of a movement of an array with these; None where it cannot be without a copy."""
     match op:
         case Reshape():
-            return _reshaped(shape, strides, op.shape)
+            return reshaped_strides(shape, strides, op.shape)
         case Permute():
             return tuple(strides[axis] for axis in op.axes)
         case Slice():
@@ -334,12 +334,13 @@ def _step(shape: Sequence[int], strides: Strides) -> int | None:
     """How far apart elements lie that are reached one after the other, in order; None where that varies."""
     if prod(shape) < 2:
         return 1
-    steps = _reshaped(shape, strides, (prod(shape),))
+    steps = reshaped_strides(shape, strides, (prod(shape),))
     return None if steps is None else steps[0]
 
 
-def _reshaped(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
-    """Axes of both shapes are grouped until their sizes multiply to the same; a group must lie in order."""
+def reshaped_strides(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
+    """Of the same memory in another shape; None where there are none. Axes of both shapes are grouped until
+    their sizes multiply to the same; a group must lie in order."""
     old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
     if 0 in new:
         return in_order(tuple(new), 1)

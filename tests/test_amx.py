@@ -16,6 +16,7 @@ from native import Array, build, graph_of
 from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.products.plans import script
 from retrograd.compiler.ir.graph import OPS, Node, Op, apply
+from retrograd.compiler.ir.loops import Routine
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.pipeline import compile_graph
 from retrograd.runtime.native import cpu
@@ -73,7 +74,7 @@ def error(ours: Array, a: Array, b: Array) -> float:
     [
         *((144, 144, 144), (150, 160, 142), (150, 211, 177), (127, 310, 161), (200, 1030, 161)),
         *((128, 128, 128), (320, 31, 300), (700, 200, 90), (144, 2050, 128), (410, 400, 420)),
-        (300, 2200, 290),
+        *((300, 2200, 290), (290, 1000, 700)),
     ],
 )
 def test_errors_are_those_of_a_sum_in_float32(layout: str, shape: tuple[int, int, int]) -> None:
@@ -137,6 +138,26 @@ def test_what_lies_the_other_way_must_be_larger() -> None:
     for layout in LAYOUTS:
         pair = operands(layout, 96, 96, 96)
         assert is_split(lambda x, y, lies=layout: product(lies, x, y), *pair) == (layout != "TT")
+
+
+@pytest.mark.parametrize("shape", [(256, 300, 240), (1000, 140, 256), (96, 500, 208)])
+@pytest.mark.parametrize("strange", [False, True])
+def test_an_update_is_one_part_and_takes_what_tiles_cannot_hold(
+    shape: tuple[int, int, int], strange: bool
+) -> None:
+    a, b = operands("TN", *shape)
+    before = operands("NN", shape[0], shape[2], 1)[0]
+    if strange:
+        a[7, 5] = 2.0**-110
+
+    def formula(x: Node, y: Node, z: Node) -> Node:
+        return row("sub", z, row("mul", product("TN", x, y), 0.5))
+
+    graph = graph_of(formula, a, b, before)
+    parts = [s for k in compile_graph(graph, HOST).loops.kernels for s in k.body if isinstance(s, Routine)]
+    assert [part.plan.split for part in parts] == [True]
+    (ours,) = build(graph, HOST)(a, b, before)
+    np.testing.assert_allclose(ours, before - a.T.astype("f8") @ b / 2, rtol=1e-5, atol=1e-4)
 
 
 # ---- what is exact -----------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ def test_a_large_block_is_kept_for_the_next_array() -> None:
 
 @pytest.mark.parametrize("size", [LISTED_FROM, 10_000, 300_000, LISTED_TO])
 def test_blocks_are_kept_for_the_next_arrays_of_their_size(size: int) -> None:
+    many = [buffers.empty((LISTED_TO,), np.dtype("uint8")) for _ in range(LISTED_MOST // LISTED_TO + 2)]
+    del many  # and lists give back what other tests have left there
     arrays = [buffers.empty((size,), np.dtype("uint8")) for _ in range(12)]
     places = {array.ctypes.data for array in arrays}
     del arrays

@@ -276,6 +276,47 @@ def test_a_loop_keeps_what_the_way_back_reads_and_no_more() -> None:
     assert "tanh" not in {n.op.name for n in back.body.nodes}
 
 
+def test_what_is_compared_for_equality_is_not_computed_again() -> None:
+    """Another kernel may round otherwise, and then no element would be the greatest."""
+
+    def below(x: Any) -> Any:
+        z = (-x.square()).exp() * 1.1
+        return z - z.amax(1, keepdim=True)
+
+    halves = rg.compile_grad(below).trace(rg.randn(3, 5, requires_grad=True))._recording.halves
+    assert "amax" in {n.op.name for n in halves.forward.nodes}
+    assert "eq" not in {n.op.name for n in halves.backward.nodes}
+
+    def looped(h: Any) -> Any:
+        return rg.scan(lambda h, n: (below(h), None), h, rg.arange(5))[0].sum()
+
+    graph = rg.compile_grad(looped).trace(rg.randn(3, 5, requires_grad=True)).joint
+    (_, back) = [n.op for n in graph.nodes if isinstance(n.op, Loop)]
+    assert isinstance(back, Loop)
+    (equal,) = [n for n in back.body.nodes if n.op.name == "eq"]
+    kept = set(back.body.inputs)
+    assert all(n in kept or set(n.inputs) <= kept for n in equal.inputs)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_a_recurrent_layer_is_one_loop(kind: str) -> None:
+    rg.manual_seed(0)
+    layer = getattr(rg.nn, kind)(3, 5, num_layers=2, bidirectional=True).double()
+    x = rg.randn(20, 2, 3, dtype=rg.float64, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+
+    def loss(x: Any) -> Any:
+        outputs, state = layer(x)
+        parts = state if isinstance(state, tuple) else (state,)
+        return outputs.sin().sum() + sum(part.square().sum() for part in parts)
+
+    right = rg.autograd.grad(loss(x), wanted)
+    compiled = rg.compile_grad(loss)
+    for found, each in zip(rg.autograd.grad(compiled(x), wanted), right, strict=True):
+        rg.testing.assert_close(found, each, rtol=1e-9, atol=1e-10)
+    assert sum(isinstance(n.op, Loop) for n in compiled.trace(x).graph.nodes) == 4
+
+
 def test_one_program_serves_any_number_of_turns() -> None:
     @rg.compile_grad
     def doubled(x: Any) -> Any:

@@ -106,6 +106,29 @@ def test_many_rows_have_the_bits_of_each(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize(
+    "shape", [(5, 3), (64, 64), (3, 700, 33), (2, 1000, 70), (700, 900), (9, 1)], ids=str
+)
+def test_shares_across_lines(torch: ModuleType, shape: tuple[int, ...], name: str, dtype: type) -> None:
+    array = normal(shape, dtype)
+    array.flat[:5] = np.inf, -np.inf, np.nan, 1e30, -1e30
+    axis = len(shape) - 2
+    array[..., -1] = -np.inf
+    theirs = getattr(torch, name)(torch.from_numpy(array), axis)
+    for x in (rg.from_numpy(array), rg.from_numpy(array.T.copy().T)):
+        for _ in range(3):
+            near(getattr(rg, name)(x, axis), theirs)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_many_lines_have_the_bits_of_each(name: str) -> None:
+    x = rg.from_numpy(normal((90, 1000), np.float32))
+    whole = getattr(rg, name)(x, 0)
+    np.testing.assert_array_equal(whole, rg.cat([getattr(rg, name)(part, 0) for part in x.split(80, 1)], 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*NUMPYS, *POSITIVE])
 def test_all_ways_to_a_row_give_the_same_bits(name: str, dtype: type) -> None:
     """Alone, recorded, in place, one after the other, and compiled."""

@@ -17,6 +17,7 @@ import pytest
 
 from retrograd.compiler.backends.cpu import assemble
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.means import PLAIN
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.language import (
     Array,
@@ -322,9 +323,9 @@ def halved(x: Eight) -> Eight:
     ("chosen_one", "oracle"),
     [
         (halved, lambda x: x * 0.5),
-        (Emitted(FUNCTIONS["tanh"], avx512=False), np.tanh),
-        (Emitted(FUNCTIONS["sin"], avx512=False), np.sin),  # of several blocks: of huge angles another way
-        (Emitted(lambda x: x, avx512=False), lambda x: x),
+        (Emitted(FUNCTIONS["tanh"], PLAIN), np.tanh),
+        (Emitted(FUNCTIONS["sin"], PLAIN), np.sin),  # of several blocks: of huge angles another way
+        (Emitted(lambda x: x, PLAIN), lambda x: x),
     ],
     ids=["native", "tanh", "sin", "itself"],
 )

@@ -165,3 +165,36 @@ def test_nan_and_infinities_stay_in_their_rows() -> None:
     assert found[0].isnan().all()
     assert found[2:].isfinite().all()
     assert rg.nn.functional.gelu(x)[1, 1].item() == float("inf")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((64, 16, 16), (64, 16, 16)),
+        ((8, 64, 32), (32, 64)),
+        ((3, 1, 70, 33), (4, 33, 65)),
+        ((500, 9, 8), (500, 8, 9)),
+    ],
+    ids=str,
+)
+def test_many_small_products(left: tuple[int, ...], right: tuple[int, ...], dtype: str) -> None:
+    """Of operands in order, turned and with gaps; values and gradients beside float64."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.uniform(-1, 1, shape).astype(dtype) for shape in (left, right))
+    wanted = a.astype("f8") @ b.astype("f8")
+    g = rng.uniform(-1, 1, wanted.shape).astype(dtype)
+    by_a = g.astype("f8") @ np.swapaxes(b.astype("f8"), -1, -2)
+    tolerance = {"rtol": 0, "atol": 1e-4 if dtype == "float32" else 1e-12}
+    for turned, apart in ((False, False), (True, False), (False, True)):
+        x, y = rg.tensor(np.repeat(a, 1 + apart, -1)), rg.tensor(b.swapaxes(-1, -2) if turned else b)
+        x, y = x[..., :: 1 + apart].detach().requires_grad_(), y.transpose(-1, -2) if turned else y
+        for _ in range(3):
+            x.grad = None
+            found = x @ y
+            found.backward(rg.tensor(g))
+            np.testing.assert_allclose(found.detach().numpy(), wanted, **tolerance)
+            assert x.grad is not None
+            repeated = tuple(k for k, n in enumerate(a.shape) if n != by_a.shape[k])
+            summed = by_a.sum(repeated, keepdims=True)
+            np.testing.assert_allclose(x.grad.numpy(), summed, **tolerance)

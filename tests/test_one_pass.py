@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 import retrograd
 from retrograd.compiler import dtypes
+from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Node, Type, interpret
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Cast
 from retrograd.runtime.native.small import one_pass
 
 ROWS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.takes(dtypes.float32)]
@@ -228,3 +232,129 @@ def test_shapes_that_do_not_fit_are_refused_by_quick_rows() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="must match the size"):
             retrograd.ones(3, 4) + retrograd.ones(3, 5)
+
+
+# ---- halves and casts --------------------------------------------------------------------------------------
+HALVES = [dtypes.float16, dtypes.bfloat16]
+_FAR = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-6, -6e-8, 65504.0, 65520.0, 3.4e38, 1e-45, 127.5, -3.7]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_rows_of_halves_are_those_of_singles_rounded_once(row: Elementwise, dtype: dtypes.DType) -> None:
+    if not row.takes(dtype):
+        return
+    arrays = [NUMBERS[k].astype("f4").astype(dtype.numpy) for k in range(row.arity)]
+    if row.name == "where":
+        arrays[0] = NUMBERS[0] > 0.5
+    wide = [x.astype("f4") if x.dtype == dtype.numpy else x for x in arrays]
+    found = quietly(one_pass.of_halves(row, dtype.numpy, slow), *arrays)
+    wanted = quietly(row.evaluate, *wide)
+    if wanted.dtype == np.float32:
+        digits = 10 if dtype is dtypes.float16 else 7
+        assert found.dtype == dtype.numpy
+        np.testing.assert_allclose(found.astype("f4"), wanted, rtol=1.01 * 2.0 ** -(digits + 1), atol=1e-6)
+    else:
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (70, 50), (300, 217)], ids=str)
+@pytest.mark.parametrize("target", [*dtypes.ALL, dtypes.bfloat16], ids=str)
+@pytest.mark.parametrize("source", [*dtypes.ALL, dtypes.bfloat16], ids=str)
+def test_casts_are_numpys(source: dtypes.DType, target: dtypes.DType, shape: tuple[int, ...]) -> None:
+    numbers = np.random.default_rng(0).uniform(-100, 100, shape)
+    if shape and source.is_floating_point and target.is_floating_point:
+        numbers.reshape(-1)[: len(_FAR)] = _FAR[: numbers.size]
+    if not source.is_signed or not target.is_signed:
+        numbers = np.abs(numbers)
+    with np.errstate(all="ignore"):
+        x = np.asarray(numbers).astype(source.numpy)
+        wanted = x.astype(target.numpy)
+    run = one_pass.of_cast(Cast(target), source)
+    if run is None:
+        assert (source, target) == (dtypes.float64, dtypes.bfloat16)
+        return
+    for array, result in (
+        (x, wanted),
+        (x.T, wanted.T),
+        (x[..., 1:] if shape else x, wanted[..., 1:] if shape else wanted),
+    ):
+        found = quietly(run, array)
+        assert found.dtype == target.numpy
+        np.testing.assert_array_equal(np.asarray(found).astype("f8"), result.astype("f8"))
+
+
+# ---- parts of memory ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "a, b = x.chunk(2, 1); (a * b).sum().backward()",
+        "a, b = x.chunk(2, 1); (f.silu(a) * b).backward(t.ones_like(a))",
+        "a, b, c = x.split([100, 300, 112], 1); (a / b[:, :100] - c[:, :100]).pow(2).mean().backward()",
+        "(x.t() * x[:512].t().t().t()[:, :1]).sum(0).prod(0).log().backward()",
+        "(x.abs() ** x.detach().abs()[:, :1]).backward(t.ones(1).expand(600, 512))",
+    ],
+)
+def test_gradients_of_parts_are_pytorchs(torch: ModuleType, loss: str) -> None:
+    array, found = np.random.default_rng(0).uniform(0.5, 1, (600, 512)).astype(np.float32), []
+    for t in (retrograd, torch):
+        x = t.tensor(array, requires_grad=True)
+        for _ in range(3):
+            x.grad = None
+            exec(loss, {"t": t, "f": t.nn.functional, "x": x})
+        found.append(np.asarray(x.grad))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool", "float16"])
+@pytest.mark.parametrize("view", [
+    "x.t().reshape(-1)", "x.reshape(10, 60, 512).transpose(0, 1).reshape(60, -1)", "x.t()[0].reshape(2, 300)",
+    "x[:, ::3].t().reshape(9, -1)", "x.reshape(600, 2, 256).permute(1, 2, 0).flatten(1)",
+    "x[:, :1].expand(600, 70).reshape(-1)", "x.repeat_interleave(2, 1)",
+])  # fmt: skip
+def test_shapes_of_what_does_not_lie_in_order(torch: ModuleType, view: str, dtype: str) -> None:
+    array = np.random.default_rng(0).integers(0, 9, (600, 512))
+    ours, theirs = (t.tensor(array).to(getattr(t, dtype)) for t in (retrograd, torch))
+    for _ in range(4):
+        found, wanted = eval(view, {"x": ours}), eval(view, {"x": theirs})
+        assert (tuple(found.shape), found.stride()) == (tuple(wanted.shape), wanted.stride())
+        np.testing.assert_array_equal(found.float().numpy(), wanted.float().numpy())
+
+
+# ---- divisions of whole numbers ----------------------------------------------------------------------------
+def _dividends(dtype: np.dtype[Any], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of all sizes, multiples and their neighbours, and around the last whole number that a float64 tells
+    from the next; divisors small and great, no 0."""
+    rng, info = np.random.default_rng(0), np.iinfo(dtype)
+    x, y = (rng.integers(info.min, info.max, count, dtype, endpoint=True) for _ in range(2))
+    y[::2] = rng.integers(1, 10, len(y[::2]))
+    most = min(int(info.max), 2**52)
+    factor, other = (rng.integers(1, int(most**0.5), count // 4) for _ in range(2))
+    y[: len(factor)], x[: len(factor)] = factor, factor * other - rng.integers(0, 2, len(factor))
+    if info.bits == 64 and count > 100:
+        x[-40:] = 2**53 + np.arange(-20, 20)
+        x[-90:-50] = -x[-40:]
+    if info.min < 0:
+        y[5::17], x[5::34] = -1, info.min
+    y[y == 0] = 3
+    return x, y
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8"])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+def test_divisions_of_whole_numbers_are_numpys(name: str, dtype: str) -> None:
+    numpys, call = getattr(np, name), getattr(retrograd, name)
+    compiled = retrograd.compile_grad(lambda a, b: call(a, b))
+    for count in (7, 1000, 70_001):
+        x, y = _dividends(np.dtype(dtype), count)
+        with np.errstate(all="ignore"):
+            wanted, by_one = numpys(x, y), numpys(x, x.dtype.type(7))
+        a, b = retrograd.tensor(x), retrograd.tensor(y)
+        for _ in range(3):
+            np.testing.assert_array_equal(call(a, b), wanted)
+            np.testing.assert_array_equal(call(a, 7), by_one)
+            np.testing.assert_array_equal(compiled(a, b), wanted)
+        b[count - 1] = 0
+        for _ in range(3):
+            with pytest.raises(RetrogradError, match="ZeroDivisionError"):
+                call(a, b)

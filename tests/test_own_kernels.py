@@ -46,6 +46,7 @@ from retrograd.compiler.ops import (
     unpool,
     wide_scan,
 )
+from retrograd.compiler.ops.shape import Pad
 from retrograd.runtime.native.small import own, program
 
 pytestmark = pytest.mark.skipif(not program.available(), reason="objects are laid out in another way")
@@ -279,6 +280,14 @@ def _samples() -> list[Sample]:
             found.append((joined.PutAlongJoined(1, how, with_self), (x, index, values)))
     found += [(joined.PutAlong(1), (x, index, each)) for each in (values, np.array(0.5))]
     found += [(softmax.Logsumexp(axes), (x,)) for axes in ((x.ndim - 1,), (0,), (0, x.ndim - 1))]
+    for shape in ((3, 5), (2, 7, 33), (20, 40, 19)):
+        x = 9 * RANDOM.standard_normal(shape)
+        shares = (softmax.Softmax, softmax.LogSoftmax)
+        found += [(share(axis), (x,)) for share in shares for axis in range(x.ndim)]
+    for extents, gap in product(((3,), (2, 5, 7), (30, 50, 40)), (0, 1)):
+        around = (1, 0, 3)[-len(extents) :]
+        x, gaps = RANDOM.standard_normal(extents), (0, 2 * gap, gap)[-len(extents) :]
+        found.append((Pad(around, around[::-1], gaps, -1.5), (x,)))
     return found
 
 

@@ -9,6 +9,7 @@ Those of float16 are after F. Giesen's "float->half variants", 2016.
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.cpu import Target
 from retrograd.compiler.backends.means import Conversion
 from retrograd.compiler.backends.vector import Value, select
 
@@ -59,6 +60,13 @@ BY_ARITHMETIC = {
     "bf16": Conversion(_widen_bf16, _narrow_bf16),
 }
 """By the kind of half."""
+
+
+def conversions(target: Target) -> dict[str, Conversion]:
+    """Those of halves that the processor does not convert by an instruction."""
+    converted = {"f16"} if target.architecture != "x86_64" or target.has("f16c") else set()
+    return {kind: c for kind, c in BY_ARITHMETIC.items() if kind not in converted}
+
 
 BY_BFLOAT = {"bf16": Conversion(_widen_bf16, _narrow_bfloat)}
 """For a target that LLVM knows to round to its `bfloat`; to widen one is a shift anywhere."""

@@ -16,15 +16,16 @@ from functools import reduce
 from operator import or_
 
 from retrograd.compiler.backends.cpu import Target
-from retrograd.compiler.backends.halves import BY_ARITHMETIC
+from retrograd.compiler.backends.halves import conversions
 from retrograd.compiler.backends.iteration import Iteration, opened, phi
 from retrograd.compiler.backends.kinds import LLVM_TYPES
 from retrograd.compiler.backends.masks import held
 from retrograd.compiler.backends.math import FUNCTIONS
 from retrograd.compiler.backends.math.called import BITS, TOGETHER
-from retrograd.compiler.backends.means import Conversion, Means
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.backends.module import Module, kind_of, memory_kind, quoted
-from retrograd.compiler.backends.products.plans import first, words
+from retrograd.compiler.backends.products.plans import first, window_words, words
+from retrograd.compiler.backends.script import Word
 from retrograd.compiler.backends.vector import Value, select
 from retrograd.compiler.dtypes import float32
 from retrograd.compiler.errors import CompilerError
@@ -47,6 +48,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
     expressions,
     walk,
 )
@@ -80,7 +82,7 @@ class Text:
 def emit(program: Program, symbol: str, target: Target, give: Callable[[str], None] | None = None) -> Text:
     """The module of a scheduled program: `void SYMBOL(ptr args)` and the functions that it calls. Pieces that
     are finished before the rest go to `give`, if anybody wants them."""
-    means = Means(_conversions(target), avx512=target.has("avx512f"), library=True)
+    means = Means(conversions(target), avx512=target.has("avx512f"), library=True)
     module = Module(_attributes(target), target.vector_bits, means, give)
     module.unique(symbol)
     known = likenesses(program.kernels, located=False)
@@ -160,12 +162,6 @@ def _attributes(target: Target) -> str:
     return f"nounwind {width}" if target.architecture == "x86_64" else "nounwind"
 
 
-def _conversions(target: Target) -> dict[str, Conversion]:
-    """Halves that the processor does not convert by an instruction."""
-    converted = {"f16"} if target.architecture != "x86_64" or target.has("f16c") else set()
-    return {kind: c for kind, c in BY_ARITHMETIC.items() if kind not in converted}
-
-
 class Emitter(Iteration):
     """The body of one function over `%args`."""
 
@@ -234,6 +230,8 @@ class Emitter(Iteration):
                     self._if(s)
                 case Routine():
                     self._routine(s)
+                case Windowed():
+                    self._windowed(s)
                 case Barrier() | Exchange() | Fragment() | Mma():
                     self._between_threads(s)
 
@@ -303,12 +301,7 @@ class Emitter(Iteration):
 
     def _routine(self, s: Routine) -> None:
         """A call of the library, which is told what to do by a constant of the module."""
-        plan, told = self.module.unique("plan"), []
-        for word in words(s, self._epilogue(s.epilogue) if s.epilogue else 0):
-            if isinstance(word, str) and word.startswith("retrograd_"):
-                self.block.declare(word, f"declare void @{word}({_TAKEN.get(word, 'ptr')})")
-            told.append(f"i64 {word}" if isinstance(word, int) else f"i64 ptrtoint (ptr @{word} to i64)")
-        self.block.declare(plan, f"@{plan} = private constant [{len(told)} x i64] [{', '.join(told)}]")
+        plan = self._told(words(s, self._epilogue(s.epilogue) if s.epilogue else 0))
         self.block.declare(
             "retrograd_product", "declare void @retrograd_product(ptr, ptr, ptr, ptr, ptr, ptr)"
         )
@@ -320,6 +313,37 @@ class Emitter(Iteration):
         operands.append(self.pointer(s.panels) if s.panels else "null")
         given = ", ".join(f"ptr {operand}" for operand in ("%args", *operands))
         self.block.do(f"call void @retrograd_product(ptr @{plan}, {given})")
+
+    def _windowed(self, s: Windowed) -> None:
+        """The same of a product with windows, and the body where it says that it did nothing."""
+        told, block = window_words(s.plan, self._epilogue(s.epilogue) if s.epilogue else 0), self.block
+        operands = [self.address(e.buffer, as_index(e.index.offset)) for e in (s.left, s.right)]
+        operands.append(self.address(s.out.buffer, as_index(s.out.index.offset)) if s.out else "null")
+        block.declare("retrograd_windows", "declare i64 @retrograd_windows(ptr, ptr, ptr, ptr, ptr)")
+        given = ", ".join(f"ptr {operand}" for operand in (f"@{self._told(told)}", "%args", *operands))
+        done = block.emit(f"call i64 @retrograd_windows({given})", "i64")
+        refused = block.emit(f"icmp eq i64 {done.ref}, 0", "i1")
+        otherwise, after = block.fresh("otherwise"), block.fresh("after")
+        block.do(f"br i1 {refused.ref}, label %{otherwise}, label %{after}")
+        with self._scope():
+            known = block.known()
+            block.label(otherwise)
+            block.recall(known)
+            self.statements(s.body)
+        known = block.known()
+        block.do(f"br label %{after}")
+        block.label(after)
+        block.recall(known)
+
+    def _told(self, words: Sequence[Word]) -> str:
+        """The constant of the module that holds the words of a plan: its name."""
+        plan, told = self.module.unique("plan"), []
+        for word in words:
+            if isinstance(word, str) and word.startswith("retrograd_"):
+                self.block.declare(word, f"declare void @{word}({_TAKEN.get(word, 'ptr')})")
+            told.append(f"i64 {word}" if isinstance(word, int) else f"i64 ptrtoint (ptr @{word} to i64)")
+        self.block.declare(plan, f"@{plan} = private constant [{len(told)} x i64] [{', '.join(told)}]")
+        return plan
 
     def _epilogue(self, e: Epilogue) -> str:
         """A function that does the rest with the sums of a tile; its name as LLVM text."""

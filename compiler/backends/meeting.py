@@ -35,7 +35,7 @@ _THIRD_LEVEL = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 ALONE = -1
 _LINE = 64
 """Bytes of a line of the cache."""
-_TO_READ, _SECOND, _DATA = 0, 2, 1
+TO_READ, SECOND_LEVEL, DATA = 0, 2, 1
 """How a line is fetched."""
 _TURN = variable(Array[int], "turn")
 
@@ -66,7 +66,7 @@ def next_part(threads: Callable[[], int] | None) -> int:
 def meet(place: Array[Byte], count: int) -> None:
     """Lines of so many bytes come into the second-level cache."""
     for line in range((count + _LINE - 1) // _LINE):
-        prefetch(place + line * _LINE, _TO_READ, _SECOND, _DATA)
+        prefetch(place + line * _LINE, TO_READ, SECOND_LEVEL, DATA)
 
 
 @intrinsic("llvm.prefetch.p0")

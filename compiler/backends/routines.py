@@ -5,6 +5,7 @@
     retrograd_script             runs a program that is nothing but products
     retrograd_product            one product, cut into items that threads share   (both in `products/walk.py`)
     retrograd_amx                one product on tiles of bfloat16, if it can be   (`products/amx.py`)
+    retrograd_windows            the same of a product with windows   (`products/windows.py`)
     retrograd_tile_f32x16_6x4    tiles of 6 rows × 4 vectors of 16 float32; `_far`: the right operand is
                                  fetched ahead; `_new`: where it writes, too; `_edge`: the last
                                  vector masked
@@ -28,7 +29,7 @@ from collections.abc import Callable
 
 from retrograd.compiler.backends.math import called
 from retrograd.compiler.backends.math.aside import amending
-from retrograd.compiler.backends.products import amx, tiles, walk
+from retrograd.compiler.backends.products import amx, tiles, walk, windows
 from retrograd.compiler.backends.strips import forms
 from retrograd.compiler.backends.strips.walk import retrograd_strips
 from retrograd.compiler.errors import CompilerError
@@ -59,6 +60,7 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     (rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)", called.routine),
     ("retrograd_product", lambda *_: text([walk.retrograd_product, walk.retrograd_script], {})),
     ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
+    ("retrograd_windows", lambda *_: text([windows.retrograd_windows], {})),
     (
         rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<new>_new)?(?P<edge>_edge)?",
         lambda found, _: tiles.tile(found),

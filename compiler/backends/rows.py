@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from retrograd.compiler.backends.kinds import INTEGERS
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.math.division import quotient
 from retrograd.compiler.backends.math.floats import in_f32, widened
 from retrograd.compiler.backends.math.incomplete import igamma, igammac
 from retrograd.compiler.backends.math.orthogonal import POLYNOMIALS
@@ -80,12 +81,12 @@ def _floor_divide(x: Value, y: Value) -> Value:
     """Of whole numbers, towards minus infinity; 0 where y is 0. LLVM's division traps there, and at -1
     for the least x."""
     if not x.signed:
-        return select(y.eq(0), 0, x / select(y.eq(0), 1, y))
+        return select(y.eq(0), 0, quotient(x, select(y.eq(0), 1, y)))
     divisor = select(y.eq(0) | y.eq(-1), 1, y)
-    quotient = x / divisor
-    across = (quotient * divisor).ne(x) & ((x ^ divisor) < 0)
-    quotient = select(across, quotient - 1, quotient)
-    return select(y.eq(0), 0, select(y.eq(-1), -x, quotient))
+    found = quotient(x, divisor)
+    across = (found * divisor).ne(x) & ((x ^ divisor) < 0)
+    found = select(across, found - 1, found)
+    return select(y.eq(0), 0, select(y.eq(-1), -x, found))
 
 
 def _shift_left(x: Value, y: Value) -> Value:

@@ -41,6 +41,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
     expressions,
     walk,
 )
@@ -160,6 +161,9 @@ class _Writer:
                 self.tokens += [*self._place(right, right_place), depth, where if self._located else None]
             case Routine():
                 self._routine(s)
+            case Windowed(body, left, right, plan=plan):
+                self.tokens += ["windows", plan, self._expression(left), self._expression(right)]
+                self.statements(body)
             case _:
                 assert_never(s)
 

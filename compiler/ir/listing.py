@@ -30,6 +30,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
     expressions,
 )
 
@@ -119,6 +120,8 @@ def _line(s: Statement, depth: int, names: _Names) -> str:
         case Routine():
             tile = f"{s.plan.rows} × {s.plan.width}"
             return f"{pad}routine in tiles of {tile} {{\n{_block(s.body, depth + 1)}{pad}}}\n"
+        case Windowed():
+            return f"{pad}on tiles, or {{\n{_block(s.body, depth + 1)}{pad}}}\n"
 
 
 def _scratch(s: Local) -> tuple[str, tuple[Statement, ...]]:

@@ -9,6 +9,7 @@
                 | "local" buffer, … "{" statement* "}"       scratch that lives inside the braces
                 | "routine in tiles of" size "{" statement* "}"
                                                              the library does what the loops say
+                | "on tiles, or" "{" statement* "}"          it does so where elements allow it
                 | "if" bound* "{" statement* "}"
                 | "barrier"                                  all threads of a block arrive before any goes on
                 | buffer "=" buffer "of thread ^" mask       one element, as the thread with these bits
@@ -273,8 +274,35 @@ class Routine:
         return self.epilogue.line if self.epilogue else self.plan.width
 
 
-Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine
-_AROUND = (For, Local, If, Routine)
+@record(slots=True)
+class WindowPlan:
+    """How the library goes through a product with windows on tiles: numbers, by their names in its record
+    (`products/windows.py`)."""
+
+    words: tuple[tuple[str, int], ...]
+    table: tuple[int, ...]
+    is_shared: bool
+    """Do threads share its tasks?"""
+
+
+@record(eq=False)
+class Windowed:
+    """A product with windows that the library computes on tiles of bfloat16, if the elements allow it; else
+    the body does, which says what. Operands and result begin where their axes are 0; the right one's windows
+    may begin before its first element."""
+
+    body: tuple[Statement, ...]
+    left: Load
+    right: Load
+    out: Store | None
+    """Where the sums go, if there is no epilogue."""
+    plan: WindowPlan
+    epilogue: Epilogue | None
+    """What is done with the sums of some lines of the output, of so many rows."""
+
+
+Statement = For | Store | Accumulate | Local | If | Barrier | Exchange | Fragment | Mma | Routine | Windowed
+_AROUND = (For, Local, If, Routine, Windowed)
 _Around = TypeVar("_Around", bound="For | Local")
 
 

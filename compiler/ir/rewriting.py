@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from retrograd.compiler.ir.expressions import (
     Buffer,
@@ -31,8 +32,11 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
 )
 from retrograd.compiler.record import replace
+
+_Called = TypeVar("_Called", Routine, Windowed)
 
 
 class Rewriter:
@@ -131,19 +135,21 @@ class Rewriter:
                     right_place=right_place,
                 )  # fmt: skip
             case Routine():
-                return self._routine(s)
+                return replace(self._called(s), panels=s.panels and self._place(s.panels, Index())[0])
+            case Windowed():
+                return self._called(s)
             case Barrier() | Exchange():
                 return s
 
-    def _routine(self, s: Routine) -> Routine:
+    def _called(self, s: _Called) -> _Called:
+        """What the library does, with other operands."""
         body, epilogue = self.statements(s.body), s.epilogue and self._epilogue(s.epilogue)
         left, right = self.expression(s.left), self.expression(s.right)
         out = s.out and self.statement(s.out)
         assert isinstance(left, Load)
         assert isinstance(right, Load)
         assert out is None or isinstance(out, Store)
-        panels = s.panels and self._place(s.panels, Index())[0]
-        return replace(s, body=body, left=left, right=right, out=out, panels=panels, epilogue=epilogue)
+        return replace(s, body=body, left=left, right=right, out=out, epilogue=epilogue)
 
     def _epilogue(self, e: Epilogue) -> Epilogue:
         """That of several routines remains one."""

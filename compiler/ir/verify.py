@@ -46,6 +46,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
 )
 
 IR = TypeVar("IR", Graph, Program)
@@ -173,7 +174,7 @@ class _Verifier:
                     self._fragment(s)
                 case Mma():
                     self._product(s)
-                case Routine():
+                case Routine() | Windowed():
                     self._block(s.body)
 
     def _loop(self, s: For) -> None:

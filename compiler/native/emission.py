@@ -34,7 +34,7 @@ class Emission(Memory):
 
     def emitted(self, function: Emitted, given: Sequence[Typed]) -> Typed:
         """The function's result; a vector of one is a number to it."""
-        block = _Block(self.build, Means(avx512=function.avx512))
+        block = _Block(self.build, function.means)
         holders: dict[str, Value] = {}
         operands = []
         for one in given:

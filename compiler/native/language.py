@@ -48,6 +48,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, cast
 
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.record import record
 
 __all__ = ["Array", "At", "Byte", "Float32", "Floating", "Inline", "Int16", "Int32", "Integer"]
@@ -261,8 +262,8 @@ class Emitted:
     """A function of vectors that writes its LLVM text: of Values of `backends/vector.py`."""
 
     code: Callable[..., Any]
-    avx512: bool
-    """Whether the processor has it."""
+    means: Means
+    """What the processor has."""
 
 
 def chosen(function: F) -> F:

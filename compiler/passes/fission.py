@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from retrograd.compiler.adjoint import cut
-from retrograd.compiler.ir.graph import OPS, Builder, Graph, Input, Node, Op, order
+from retrograd.compiler.ir.graph import OPS, Builder, Graph, Input, Node, Op, apply, order
 from retrograd.compiler.ops.contract import Dot, dot
 from retrograd.compiler.ops.convolution import Convolution
 from retrograd.compiler.ops.loop import Loop, Result, result
 from retrograd.compiler.ops.matrix import Linear
 from retrograd.compiler.ops.reduce import sum_
-from retrograd.compiler.ops.shape import permute, reshape
+from retrograd.compiler.ops.shape import Permute, Reshape, permute, reshape
 from retrograd.compiler.passes.batch import batch, batchable
 from retrograd.compiler.passes.trim import read_of, trim
 from retrograd.compiler.record import replace
@@ -109,8 +109,10 @@ class _Parts:
     def _can_wait(self, end: Node) -> bool:
         """Whether a value is better computed for all turns at once: a product is part of it, or all of it is
         there without the loop."""
-        apart = end not in self._late
-        return self._free(end) and (apart or any(isinstance(n.op, PRODUCTS) for n in self._own(end)))
+        return self._free(end) and (end not in self._late or self._holds_product(end))
+
+    def _holds_product(self, end: Node) -> bool:
+        return any(isinstance(n.op, PRODUCTS) for n in self._own(end))
 
     def _rows_for(self, ends: Iterable[Node]) -> set[Node]:
         """Of which values rows are needed, that these may be computed after the loop."""
@@ -126,7 +128,8 @@ class _Parts:
         nodes = order(ends)
         read = dict.fromkeys(chain((i for n in nodes if n in self._late for i in n.inputs), ends))
         apart = [n for n in read if n in self._varying and n not in self._late]
-        return [n for n in apart if n.type.nbytes * self._turns <= _MOST and self._can_wait(n)]
+        small = [n for n in apart if n.type.nbytes * self._turns <= _MOST]
+        return [n for n in small if self._free(n) and self._holds_product(n)]
 
     def results(self, builder: Builder) -> dict[int, Node]:
         """The loop in its parts, written down."""
@@ -156,6 +159,12 @@ class _Parts:
 
     def _total(self, summand: Node, rows: Mapping[Node, Node]) -> Node:
         """The sum over all turns; of products it is one of longer rows."""
+        parts = summand.inputs
+        if isinstance(summand.op, Permute | Reshape) and parts[0] in self._varying:
+            moved: Node = apply(summand.op, self._total(parts[0], rows))
+            return moved
+        if summand.op is OPS["add"] and all(n in self._varying and n.type == summand.type for n in parts):
+            return self._total(parts[0], rows) + self._total(parts[1], rows)  # type: ignore[no-any-return]  # of nodes
         if type(summand.op) is not Dot or summand.ndim != 2:
             (found,) = self._batched([summand], rows)
             total: Node = sum_(found, (0,))

@@ -27,6 +27,7 @@ from retrograd.compiler.ir.loops import (
     Routine,
     Statement,
     Store,
+    Windowed,
     expressions,
     walk,
 )
@@ -120,7 +121,7 @@ def _blocks(statements: Sequence[Statement], around: tuple[For, ...]) -> Iterato
     """Each pair of braces."""
     yield _Block(_steps(statements), around)
     for statement in statements:
-        if isinstance(statement, For | Local | If | Routine):
+        if isinstance(statement, For | Local | If | Routine | Windowed):
             inner = (*around, statement) if isinstance(statement, For) else around
             yield from _blocks(statement.body, inner)
 

@@ -28,7 +28,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.ir.rewriting import Rewriter, stores_of
 from retrograd.compiler.record import replace
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.panels import Pieces, at, cut, steps
+from retrograd.compiler.schedule.panels import Pieces, at, cut, may_move_back, steps
 from retrograd.compiler.schedule.sharing import (
     LEAST_TASKS,
     Sharing,
@@ -45,6 +45,7 @@ from retrograd.compiler.schedule.tiles import (
     OFTEN,
     SECOND_LEVEL,
     Shape,
+    even_shape,
     is_exact,
     is_reused,
     tile_shape,
@@ -77,8 +78,7 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
     c = found
     apart = _direct(c) is None
     swept, split = _is_swept(c), is_split(c, machine, not apart)
-    # tiles of vectors then follow only where elements are out of range
-    shape = usual_shape(c, machine) if split and not apart else tile_shape(c, machine)
+    shape = _shape(c, machine, apart) if split else tile_shape(c, machine)
     width, last = shape.vectors * lanes, c.column.extent % (shape.vectors * lanes)
     exactly = is_exact(c) and -(-last // lanes) < shape.vectors and not swept and not split
     blocks, columns = cut(c, c.row, shape.rows), cut(c, c.column, width, exactly)
@@ -103,6 +103,15 @@ def by_routine(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement,
             plan = replace(plan, split=split and is_split(part, machine, epilogue is None))
             result.append(_routine(part, plan, (rows.start, each.start), epilogue, panels, copied=k > 0))
     return tuple(result)
+
+
+def _shape(c: Contraction, machine: Machine, apart: bool) -> Shape:
+    """That of tiles of vectors which follow only where elements are out of range: one that cuts no part off,
+    for each part would be split anew, or be too small to be."""
+    if not apart:
+        return usual_shape(c, machine)
+    moves_back = may_move_back(c, c.row) and may_move_back(c, c.column)
+    return (None if moves_back else even_shape(c, machine)) or tile_shape(c, machine)
 
 
 def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:

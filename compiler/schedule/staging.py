@@ -111,7 +111,7 @@ def _coordinates(
     found: list[_Coordinate] = []
     for a in own:
         for b in own:
-            if a in d.inner or b not in d.inner or a not in free or b not in free or not _meet(places, a, b):
+            if a in d.inner or b not in d.inner or a not in free or b not in free or not meet(places, a, b):
                 continue
             first = next(i for i in places if i.stride(a))
             x, y = abs(first.stride(a) or 0), abs(first.stride(b) or 0)  # both run the same way
@@ -127,7 +127,7 @@ def _coordinates(
     return found if found and vector in dict(found[-1].steps) else None
 
 
-def _meet(places: Sequence[Index], a: Axis, b: Axis) -> bool:
+def meet(places: Sequence[Index], a: Axis, b: Axis) -> bool:
     """Do two axes lead to the same elements, in every place in the same proportion?"""
     strides = {(i.stride(a) or 0, i.stride(b) or 0) for i in places} - {(0, 0)}
     if not strides:

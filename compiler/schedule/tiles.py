@@ -95,6 +95,23 @@ def usual_shape(c: Contraction, machine: Machine) -> Shape:
     return Shape(rows, vectors, _depth(_Sizes.of(c, lanes), rows, vectors * lanes))
 
 
+def even_shape(c: Contraction, machine: Machine) -> Shape | None:
+    """The largest that leaves neither rows nor columns apart, if there is one: not weighed, either."""
+    lanes = machine.lanes(c.out.dtype.itemsize)
+    across, rest = divmod(c.column.extent, lanes)
+    shapes = [
+        (rows * vectors, -rows - vectors, rows, vectors)
+        for rows in range(1, _TALLEST + 1)
+        for vectors in range(1, _USUAL[1] + 1)
+        if rows * vectors + min(rows, vectors) < machine.registers
+        if c.row.extent % rows == 0 and across % vectors == 0 and rest == 0
+    ]
+    if not shapes:
+        return None
+    *_, rows, vectors = max(shapes)
+    return Shape(rows, vectors, _depth(_Sizes.of(c, lanes), rows, vectors * lanes))
+
+
 @record(slots=True)
 class _Sizes:
     """What shapes are weighed by, read once for all of them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from retrograd.compiler.ir.expressions import Load
+from retrograd.compiler.ir.expressions import Load, indices
 from retrograd.compiler.ir.index import Axis
 from retrograd.compiler.ir.loops import Statement
 from retrograd.compiler.record import replace
@@ -19,15 +19,18 @@ from retrograd.compiler.schedule.channels import along_channels, in_groups
 from retrograd.compiler.schedule.digits import Digits
 from retrograd.compiler.schedule.lines import along_columns
 from retrograd.compiler.schedule.machine import Machine
-from retrograd.compiler.schedule.staging import is_ready, stage
+from retrograd.compiler.schedule.staging import is_ready, meet, stage
 from retrograd.compiler.schedule.taps import along_inner
+from retrograd.compiler.schedule.tiled import on_tiles
 
 _FILLED = 0.4
 """The share of a vector's lanes that a line must fill."""
 
-_CHANNELS, _TAPS = 0.75, 0.6
+_CHANNELS, _TAPS, _WHOLE = 0.75, 0.6, 0.7
 """What vectors of channels are worth against those of a line of the output: operands and results change
-places; and vectors of what is summed over, which load nearly as often as they multiply."""
+places; vectors of what is summed over, which load nearly as often as they multiply; and those of a line
+where no window slides along it, as in the gradient of a weight of one place: each tile goes through all
+images."""
 
 Form = Callable[[Digits, Machine, int], list[Statement]]
 
@@ -38,7 +41,9 @@ def arrange_windows(d: Digits, machine: Machine) -> tuple[Statement, ...] | None
     if chosen is None:
         return None
     form, ready, copies = chosen
-    return (*copies, *form(ready, machine, machine.lanes(d.c.out.dtype.itemsize)))
+    loops = *copies, *form(ready, machine, machine.lanes(d.c.out.dtype.itemsize))
+    tiled = on_tiles(d, machine, loops)
+    return loops if tiled is None else (tiled,)
 
 
 def has_windows(d: Digits, machine: Machine) -> bool:
@@ -54,7 +59,7 @@ def _chosen(d: Digits, machine: Machine) -> tuple[Form, Digits, list[Statement]]
     forms: list[tuple[float, float, Form, Digits]] = []
     if d.columns and d.c.place.stride(d.columns[-1]) == 1:
         filled = _filled(d.columns[-1], lanes)
-        forms.append((filled, filled, along_columns, d))
+        forms.append((filled, filled * (1 if _slides(d) else _WHOLE), along_columns, d))
     for exchanged in (d, _exchanged(d)):
         grouped = in_groups(exchanged, lanes)
         if grouped is not None:
@@ -67,6 +72,12 @@ def _chosen(d: Digits, machine: Machine) -> tuple[Form, Digits, list[Statement]]
         if ready is not None:
             return form, *ready
     return None
+
+
+def _slides(d: Digits) -> bool:
+    """Does a window slide over the image?"""
+    places = [index for e in d.c.right.whole for index in indices(e)]
+    return any(meet(places, a, b) for a in d.columns for b in d.inner)
 
 
 def _exchanged(d: Digits) -> Digits:

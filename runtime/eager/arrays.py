@@ -20,20 +20,23 @@ from typing import Any
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.arrays import ordered
 from retrograd.compiler.ir.graph import EVALUATED, Array, Builder, Constant, Graph, Node, Op, Type, order
 from retrograd.compiler.ops.composite import Composite, expansion, keeps_order
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import exactly
-from retrograd.compiler.ops.reduce import Sum
+from retrograd.compiler.ops.reduce import Reduction, Sum
 from retrograd.compiler.ops.reverse import cotangents
+from retrograd.compiler.ops.shape import Cast, Reshape
 from retrograd.compiler.ops.strided import RestridedSum
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.fusing import Fused, fused, is_sooner
 from retrograd.runtime.eager.kernels import kernel
 from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native.small.copier import reshaping
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS, OWN
 
 Compute = Callable[..., Any]
@@ -51,7 +54,52 @@ def _quickly(row: Elementwise, dtype: np.dtype[Any]) -> Compute | None:
     return one_pass.quickly(row, dtype, kernel(row)) if one_pass.is_quick(row, dtype) else None
 
 
-LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = [_rounded_otherwise]
+def _of_halves(op: Op, operands: Sequence[Type | Array]) -> Compute | None:
+    """What is computed in float32, and rounded once: a row by its kernel, else what computes it there."""
+    if not isinstance(op, Elementwise | Composite | Reduction):
+        return None
+    if not any(dtypes.of(x).is_half for x in operands):
+        return None
+    if isinstance(op, Elementwise):
+        return _row_of_halves(op, dtypes.of(operands[-1]).numpy)
+    return _in_float32(op, tuple([Type(tuple(x.shape), dtypes.of(x)) for x in operands]))
+
+
+@cache
+def _row_of_halves(row: Elementwise, dtype: np.dtype[Any]) -> Compute:
+    return one_pass.of_halves(row, dtype, kernel(row))
+
+
+@lru_cache(maxsize=4096)
+def _in_float32(op: Composite | Reduction, types: tuple[Type, ...]) -> Compute | None:
+    """The op of such operands, cast; None where some are wide already."""
+    half, out = next(t.dtype for t in types if t.dtype.is_half), op.infer(*types)
+    if any(t.dtype.is_floating_point and t.dtype is not half for t in types):
+        return None
+    wide = [t.with_dtype(dtypes.float32) if t.dtype is half else t for t in types]
+    widened = [t is not own for t, own in zip(wide, types)]
+    compute, widen = computing(op, wide), _casting(half, dtypes.float32)
+    narrow = _casting(dtypes.float32, half) if out.dtype is half else np.asarray
+
+    def rounded(*arrays: Any) -> Any:
+        return narrow(compute(*[widen(x) if cast else x for x, cast in zip(arrays, widened)]))
+
+    return rounded
+
+
+def _casting(source: DType, dtype: DType) -> Compute:
+    op = Cast(dtype)
+    return _cast_from(op, source) or op.evaluate
+
+
+def _cast(op: Op, operands: Sequence[Type | Array]) -> Compute | None:
+    return _cast_from(op, dtypes.of(operands[0])) if isinstance(op, Cast) else None
+
+
+_cast_from = cache(one_pass.of_cast)
+
+
+LOOPS: list[Callable[[Op, Sequence[Type | Array]], Compute | None]] = [_rounded_otherwise, _of_halves, _cast]
 """Who else has a function for an op; `instant/loops.py` is."""
 
 
@@ -64,6 +112,8 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     native = by_kernels(op, types, lambda: None if passes(op, types) else small.value_of(op, tuple(types)))
     if native is not None:
         return native
+    if isinstance(op, Reshape) and types[0].ndim > 1:
+        return reshaping(op.shape)
     if not halves and (in_c := op.function(types)) is not None:
         return in_c
     match op:
@@ -125,7 +175,7 @@ def _known(op: Op, *like: tuple[tuple[int, ...], np.dtype[Any]]) -> Compute:
     return by_kernels(op, types, lambda: small.value_of(op, types)) or op.evaluate
 
 
-EVALUATED.update(dict.fromkeys((Sum, Dot, RestridedSum), _evaluated))
+EVALUATED.update(dict.fromkeys((Cast, Sum, Dot, RestridedSum), _evaluated))
 
 
 def _composite(op: Composite, types: Sequence[Type]) -> Compute:
@@ -154,10 +204,26 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
         found = cotangents(op, cotangent, result, operands, needed)
     inputs = (cotangent, result, *operands)
     machine_code = one_op.adjoint_of(op, inputs, found)
-    if machine_code is not None:
+    if machine_code is not None and not isinstance(op, Elementwise):
         return machine_code
     in_python = by_arrays(inputs, found)
-    return small.function_of(inputs, found, in_python, not is_sooner(found)) or in_python
+    if machine_code is None:
+        return small.function_of(inputs, found, in_python, not is_sooner(found)) or in_python
+    passes = small.function_of(inputs, found, in_python, steps=False)
+    if passes is None:
+        return machine_code
+    return passes if sum(needed) == 1 else _by_order(machine_code, passes)
+
+
+def _by_order(together: Compute, one_by_one: Compute) -> Compute:
+    """Cotangents that are read and written in one go where all operands lie in order; else each as these
+    lie."""
+
+    def chosen(*arrays: Any) -> Any:
+        in_order = all(type(x) is not np.ndarray or x.flags.c_contiguous for x in arrays)
+        return (together if in_order else one_by_one)(*arrays)
+
+    return chosen
 
 
 def function_of(graph: Graph) -> Compute:

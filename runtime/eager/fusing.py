@@ -104,7 +104,7 @@ def _parts(outputs: Sequence[Node]) -> dict[Node, list[Node]]:
         if last is not None and _fits(node, last, parts[last]):
             parts[last].insert(0, node)
             root[node] = last
-        elif node.dtype in one_pass.FLOATS:
+        elif node.dtype in one_pass.TAKEN:
             parts[node], root[node] = [node], node
     return {last: rows for last, rows in parts.items() if len(rows) > 1}
 

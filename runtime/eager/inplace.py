@@ -9,6 +9,7 @@ themselves, between `check_writable(x)` and `changed(x)`. A view takes its base 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from retrograd.compiler.errors import ArgumentError, GradientError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Node, Type, Value
-from retrograd.compiler.ops.elementwise import broadcast_shapes
+from retrograd.compiler.ops.elementwise import Elementwise, broadcast_shapes
 from retrograd.compiler.ops.shape import cast, expand
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.memory import located, meets, reopened, repeats
@@ -38,6 +39,7 @@ from retrograd.runtime.eager.views import (
 )
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.modes import INFERENCE, STATE, is_sealed
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -375,6 +377,22 @@ def relaid(tensor: Tensor, array: Array) -> Tensor:
     return tensor
 
 
+@cache
+def _adding(dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], Any]:
+    """Adds two arrays of a dtype into one that is given."""
+    row = OPS["add"]
+    assert isinstance(row, Elementwise)
+    add = one_pass.quickly(row, dtype, np.add)
+    if not one_pass.writes(add):
+        return np.add
+
+    def added(x: Array, y: Array, to: Array) -> None:
+        if add(x, y, to) is not to:
+            np.add(x, y, out=to)
+
+    return added
+
+
 def add_to(tensor: Tensor, value: Value) -> None:
     """Add a bare value to a Tensor in place, unrecorded: how gradients add up."""
     trace = STATE.trace
@@ -390,7 +408,7 @@ def add_to(tensor: Tensor, value: Value) -> None:
         return
     assert isinstance(array, np.ndarray)
     if array.flags.writeable:
-        np.add(array, value, out=array)
+        _adding(array.dtype)(array, value, array)
     else:
         tensor._value = np.asarray(array + value)
     changed(tensor)

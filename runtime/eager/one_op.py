@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ _SPECIAL = 8
 """Steps of an elementwise function that NumPy does not have."""
 _WORTH_OF_PRODUCTS = 1 << 22
 """Multiply-adds of a product from which on tiles of bfloat16 save in some ten calls what their plan takes."""
+_WORTH_OF_BATCHES = 1 << 18
+"""The same of many small products."""
+_SINGLE_OR_DOUBLE = (dtypes.float32, dtypes.float64)
 _PRODUCTS = 16
 """Products that are added up in a step."""
 
@@ -95,7 +99,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
         case Elementwise() | Reduction() | Scan():
             graph = _of_one(op, types)
         case Dot():
-            return _product(op, types) if _is_split(types, batches=True) else None
+            return _product(op, types) if _is_split(types, batches=True) or _are_many(types) else None
         case _:
             return None
     if not _pays(graph.inputs, graph.outputs):
@@ -150,6 +154,13 @@ def _is_split(types: Sequence[Type], batches: bool = False) -> bool:
         return False
     split = import_module("retrograd.compiler.schedule.split")  # late, like the compiler
     return bool(split.pays(rows, columns, inner))
+
+
+def _are_many(types: Sequence[Type]) -> bool:
+    """Are these batches of matrices that threads share, while BLAS multiplies one after the other?"""
+    left, right = types
+    work = left.size * right.shape[-1] if min(left.ndim, right.ndim) > 2 else 0
+    return prod(left.shape[:-2]) > 1 and work >= _WORTH_OF_BATCHES and left.dtype in _SINGLE_OR_DOUBLE
 
 
 def _product(op: Dot, types: Sequence[Type]) -> Compute:

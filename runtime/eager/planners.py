@@ -31,6 +31,7 @@ from retrograd.runtime.eager.steps import Plan, arrays_of, stand_ins, steps, tak
 from retrograd.runtime.eager.tallies import tallies
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
 
@@ -46,7 +47,10 @@ def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], 
     inputs = trace.builder.inputs
     if not (out is None or itself):
         return None
-    compute = arrays_of(inputs, [*written.values()])
+    nodes = [*written.values()]
+    compute = arrays_of(inputs, nodes)
+    if len(nodes) == 1:
+        compute = one_pass.overwriting(inputs, nodes[0], compute) or compute
     return calls.update(compute, len(inputs), [*written], out is not None, again(f, args, kwargs))
 
 

@@ -20,7 +20,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import RetrogradError
 from retrograd.compiler.ir.graph import Builder, Node
 from retrograd.compiler.ops.index import Take
-from retrograd.compiler.ops.shape import Reshape
+from retrograd.compiler.ops.shape import Cast, Reshape
 from retrograd.runtime.eager.adjoints import type_of
 from retrograd.runtime.eager.arrays import straight_to_one
 from retrograd.runtime.eager.history import SMALL
@@ -32,6 +32,8 @@ from retrograd.runtime.eager.showing import shows
 from retrograd.runtime.eager.steps import Plan, applied, array_of, stand_ins, steps, trace_of
 from retrograd.runtime.eager.wholes import of_graph
 from retrograd.runtime.modes import no_grad
+from retrograd.runtime.native.blocks import KEPT_MOST
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.paths import Path
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace, unbroken
@@ -176,8 +178,8 @@ def answer(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], s
 
 
 def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
-    """A copy of what the function gives, which is small and new, and depends on its plain arguments alone,
-    and on the type of an `input`.
+    """A copy of what the function gives, which is new, small or one element everywhere, and depends on its
+    plain arguments alone, and on the type of an `input`.
     """
     of_input = inspect.unwrap(f).__code__.co_varnames[0] == "input"
     if hold_tensors(args[of_input:]) or hold_tensors(kwargs.values()):
@@ -187,7 +189,24 @@ def copy(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     except RetrogradError:
         return None
     array = made._value
-    if type(array) is not np.ndarray or array.size > SMALL or array.copy("K").strides != array.strides:
+    if type(array) is not np.ndarray:
         return None
-    anew = array.copy if array.flags.c_contiguous else partial(array.copy, "K")
-    return calls.fresh(anew, again(f, args, kwargs), made._requires_grad)
+    anew: Callable[..., Any] | None
+    if array.size > SMALL:
+        anew = _of_one_element(array)
+    else:
+        anew = array.copy if array.flags.c_contiguous else partial(array.copy, "K")
+        anew = anew if array.copy("K").strides == array.strides else None
+    return None if anew is None else calls.fresh(anew, again(f, args, kwargs), made._requires_grad)
+
+
+def _of_one_element(array: Any) -> Callable[..., Any] | None:
+    """What makes an array in order that has this one's first element everywhere, if it has, in a block that
+    is kept: the system's zeros cost more than that, but nothing until they are touched."""
+    if array.nbytes > KEPT_MOST:
+        return None
+    dtype = dtypes.of(array)
+    repeat, bits = one_pass.of_cast(Cast(dtype), dtype), array.view(f"u{array.itemsize}")
+    if repeat is None or not array.flags.c_contiguous or not (bits == bits.flat[0]).all():
+        return None
+    return partial(repeat, np.broadcast_to(array.flat[0], array.shape))

@@ -22,7 +22,7 @@ from retrograd.compiler.ir.graph import INTERPRETERS, Builder, Constant, Node, O
 from retrograd.compiler.ir.quiet import quietly
 from retrograd.compiler.ops.composite import Composite, keeps_order
 from retrograd.compiler.ops.reverse import cotangents
-from retrograd.compiler.ops.shape import Movement
+from retrograd.compiler.ops.shape import Movement, Reshape
 from retrograd.runtime import tracing
 from retrograd.runtime.device import CPU
 from retrograd.runtime.eager import one_op
@@ -35,6 +35,7 @@ from retrograd.runtime.eager.opnodes import counter_of, launching
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native.small.copier import reshaping
 from retrograd.runtime.native.small.lying import LAYING
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 from retrograd.runtime.strided import DeviceArray, following, moved_strides, pointwise_strides
@@ -238,8 +239,8 @@ def showing(op: Movement, array: Value) -> Callable[[Tensor], Tensor] | None:
 
 
 def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
-    kind, compute, differentiable = kind_of(op), op.evaluate, out.dtype.is_floating_point
-    path = (op,)
+    kind, differentiable, path = kind_of(op), out.dtype.is_floating_point, (op,)
+    compute = reshaping(op.shape) if isinstance(op, Reshape) else op.evaluate
 
     def apply_to(x: Tensor) -> Tensor:
         view = x._view

@@ -169,10 +169,12 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
         return _by_any_but_zero(found) if row.name in DIVISIONS and dtype.kind in "iu" else found
 
     def plainly(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        if dtypes.dtype(dtype).is_half:
+            return one_pass.of_halves(row, dtype, kernel(row))
         loop = loops.of_row(row, dtype)
         if loop is not None:
             return loop
-        formula = kernel(row) if dtypes.dtype(dtype).is_half else exactly(kernel(row))
+        formula = exactly(kernel(row))
         if isinstance(formula, np.ufunc):
             return one_pass.quickly(row, dtype, formula)
         slow = one_pass.quickly(row, dtype, one_op.choosing(row, _or_small(row, formula)))
@@ -185,12 +187,12 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
 
         return compute
 
+    def is_numpys(dtype: np.dtype[Any]) -> bool:
+        by_kernel = one_pass.is_quick(row, dtype) or dtypes.dtype(dtype).is_half
+        return isinstance(row.numpy, np.ufunc) and not by_kernel
+
     quick = _quick_dtypes(row)
-    ready = {
-        dtype: made(dtype)
-        for dtype in quick
-        if isinstance(row.numpy, np.ufunc) and not one_pass.is_quick(row, dtype)
-    }
+    ready = {dtype: made(dtype) for dtype in quick if is_numpys(dtype)}
     known = {dtype: first(dtype) for dtype in quick} | ready
     return known, ready
 
@@ -202,12 +204,13 @@ def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., An
     return lambda *arrays: (small.value(row, arrays) or formula)(*arrays)
 
 
-def written_over(row: Elementwise) -> dict[Any, np.ufunc]:
-    """What computes the row into memory that is given, by dtype."""
-    if not isinstance(row.numpy, np.ufunc) or row.name in one_pass.ROUNDED_OTHERWISE:
+def written_over(row: Elementwise) -> dict[Any, Callable[[], Function]]:
+    """What makes the functions that compute the row into memory that is given, by dtype."""
+    function = row.numpy
+    if not isinstance(function, np.ufunc):
         return {}
-    wrapped = row.name in DIVISIONS
-    return {dtype: row.numpy for dtype in _quick_dtypes(row) if not (wrapped and dtype.kind in "iu")}
+    taken = [d for d in _quick_dtypes(row) if row.name not in DIVISIONS or d.kind not in "iu"]
+    return {dtype: partial(one_pass.quickly, row, dtype, function) for dtype in taken}
 
 
 _NO_NAMES: Mapping[str, Any] = {}

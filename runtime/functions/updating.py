@@ -1,8 +1,8 @@
 """Elementwise results written where a Tensor is: the in-place methods (`x.add_(…)`), and `out=`.
 
-Where nothing is to be recorded or promoted, NumPy (natively: `eager.instant.changing`) or a GPU's kernel
-(`_there`) writes into the memory itself; else the result out of place becomes the Tensor's value and history
-(natively again, or by `eager.inplace.assign`).
+Where nothing is to be recorded or promoted, a pass of the row (natively: `eager.instant.changing`) or a GPU's
+kernel (`_there`) writes into the memory itself; else the result out of place becomes the Tensor's value and
+history (natively again, or by `eager.inplace.assign`).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from retrograd.runtime.native.sleeping import parts_of_pool
 _PARALLEL = "retrograd_parallel"
 _OF_POOL = (_PARALLEL, f"{_PARALLEL}_brief", "retrograd_threads")
 _ROUTINES = re.compile(
-    rb"retrograd_(?:parallel(?:_brief)?|threads|script|product|amx|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
+    rb"retrograd_(?:parallel(?:_brief)?|threads|script|product|amx|windows|huge_(?:angle|quotient)_f\d\d|(?:turn|flip|pick)_f\d\dx\d+|"
     rb"row_\w+?_f\d\dx\d+_\d+|"
     rb"copy_f\d\dx\d+_\d+|dots_f\d\dx\d+_\d+(?:_met)?|tile_f\d\dx\d+_\d+x\d+(?:_far)?(?:_new)?(?:_edge)?)(?=\0)"
 )

@@ -8,6 +8,7 @@ derivatives, step by step (`cells`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ Run = tuple[Tensor, State]
 """The outputs of all steps, and the last states."""
 Rest = Sequence[Tensor | None]
 """What a step has besides its share and state: weight, bias, and the weight of a projection if any."""
+
+
+_UNROLLED = 8
+"""Steps up to which a compiled function has one after the other."""
 
 
 class Weights(NamedTuple):
@@ -70,11 +75,25 @@ def over(
 
 
 def _step_by_step(step: Step, shares: Tensor, state: State, rest: Rest, backwards: bool) -> Run:
+    if tracing.depth and len(shares) > _UNROLLED and not STATE.autocast:
+        return _looped(step, shares, state, rest, backwards)
     outputs: list[Tensor] = []
     for share in _ordered(shares.unbind(0), backwards):
         state = step(share, state, *rest)
         outputs.append(state[0])
     return stack(_ordered(outputs, backwards)), state
+
+
+def _looped(step: Step, shares: Tensor, state: State, rest: Rest, backwards: bool) -> Run:
+    """The same by a `scan`, which is one loop of a compiled function."""
+
+    def turn(state: State, share: Tensor) -> tuple[State, Tensor]:
+        state = step(share, state, *rest)
+        return state, state[0]
+
+    scan = import_module("retrograd.runtime.func.control").scan  # late: only compiled functions need it
+    state, outputs = scan(turn, state, shares, reverse=backwards)
+    return outputs, state
 
 
 def _packed_steps(

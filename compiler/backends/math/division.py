@@ -1,11 +1,13 @@
 """Division with remainder: fmod (the sign of x, as C's) and remainder (the sign of y, as Python's %).
 
 Both are exact. x - trunc(x / y) y is one fused operation as long as the quotient fits a significand; greater
-quotients are divided aside, in integers.
+quotients are divided aside, in integers. Vectors of whole numbers, for which few processors have a division,
+are divided as floats.
 """
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.kinds import INTEGERS
 from retrograd.compiler.backends.math.aside import ASIDES, Aside, amended
 from retrograd.compiler.backends.math.floats import FORMATS, INF
 from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, select, trunc
@@ -13,17 +15,29 @@ from retrograd.compiler.backends.vector import Value, copysign, fabs, fma, selec
 
 def fmod(x: Value, y: Value) -> Value:
     """x less that multiple of y, of x's sign, which leaves less than |y|. Integers: 0 where y is 0."""
-    if not x.signed:
-        return x % select(y.eq(0), 1, y)
     if not x.floating:
-        return x % select(y.eq(0) | y.eq(-1), 1, y)
+        divisor = select(y.eq(0) | y.eq(-1) if x.signed else y.eq(0), 1, y)
+        return x - quotient(x, divisor) * divisor
     size, unit = fabs(x), fabs(y)
-    quotient = _quotient(size, unit)
-    left = fma(-quotient, unit, size)
+    left = fma(-_quotient(size, unit), unit, size)
     left = select(left < 0.0, left + unit, left)
     left = select(unit.eq(INF) & (size < INF), size, left)
     (left,) = amended("huge_quotient", (size, unit), (left,))
     return copysign(left, x)
+
+
+def quotient(x: Value, y: Value) -> Value:
+    """x / y of whole numbers, towards zero; y is neither 0 nor -1. Of numbers below 2**p, with a significand
+    of p bits, the nearest float of x / y is as far from zero as the next whole number only if x / y is."""
+    if x.lanes == 1 or y.is_constant or x.block.means.nvidia:
+        return x / y
+    bits = INTEGERS[x.kind]
+    wide, whole = ("f32", "i32") if bits < 32 else ("f64", x.kind)
+    near = x.block.convert("fptosi", x.to(wide) / y.to(wide), whole).to(x.kind)
+    if bits < 64:
+        return near
+    beyond = (x + 2**53).lshr(54).ne(0)
+    return x.block.rarely("great_dividend", beyond, (near,), lambda: (x / y,))[0]
 
 
 def _quotient(size: Value, unit: Value) -> Value:

@@ -24,11 +24,10 @@ from retrograd.compiler.backends.products.blocks import (
 )
 from retrograd.compiler.backends.products.near import Near, begin_near, multiply_near, near_bytes
 from retrograd.compiler.backends.products.ranges import fits
-from retrograd.compiler.backends.products.records import Block, Bytes, Item, Job, Plan
+from retrograd.compiler.backends.products.records import Bytes, Item, Job, Plan
 from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
 from retrograd.compiler.backends.products.split import (
     DEEP,
-    LINES,
     SIDE,
     Side,
     parts_of,
@@ -59,10 +58,8 @@ _CELLS, _EACH = 8, 2
 """Cells of a product, at most; but for each thread there are so many large ones."""
 _LARGE = 1 << 26
 """Multiplications of a cell that is large."""
-_BAND = 64
-"""Inner positions of rows that a task turns."""
-_LINE = 64
-"""Bytes of a line of the cache."""
+_TURNED = 2
+"""Times as long as to split an operand it takes to turn it before."""
 _SLACK = 1024
 """Bytes after all sums that the last vectors may read, and ignore."""
 _ARCH_PRCTL, _ASK, _TILES = 158, 0x1023, 18
@@ -79,7 +76,7 @@ class Split(Job):
     columns: Side
     """The operands, exchanged if the result lies with its rows side by side."""
     down: int
-    """Cells below each other of a product, and beside each other."""
+    """Cells of a product's rows, and of its columns."""
     across: int
     refused: int
     """Has a cell found elements that are out of range? However a product is cut, its least row and its least
@@ -91,10 +88,6 @@ class Split(Job):
     whole: Bytes
     """If the rest is done with them: all sums, of a product after the other, in whole blocks."""
     whole_batch: int
-    turned: Bytes
-    """If they lie the other way, and are read often: the rows of a product after the other, turned."""
-    turned_row: int
-    """From one of these to the next, or 0."""
 
 
 @exported
@@ -102,37 +95,29 @@ def retrograd_amx(job: Job) -> int:
     """The product, and the rest; 0 if nothing is done."""
     if not is_granted():
         return 0
-    plan, split, sums = job.plan, stack(Split), 0
+    plan, split = job.plan, stack(Split)
     split.plan, split.args, split.left, split.right = plan, job.args, job.left, job.right
     split.out, split.panels, split.refused = job.out, job.panels, 0
     cut_in_cells(split)
-    if plan.epilogue is not None:
-        split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * plan.line
-        sums = products_of(split) * split.whole_batch + _SLACK
-    size = sums + products_of(split) * rows_extent(plan) * split.turned_row
-    if size == 0:
+    if plan.epilogue is None:
         return do_cells(split)
-    room = borrow(size)
+    split.whole_batch = parts_of(plan.row_extent, SIDE) * SIDE * plan.line
+    room = borrow(products_of(split) * split.whole_batch + _SLACK)
     if room is None:
         return 0
-    split.whole, split.turned = room, room + sums
+    split.whole = room
     done = do_cells(split)
+    if done != 0:
+        spread(finish_task, split, plan.tasks, plan.parallel)
     give_back(room)
     return done
 
 
 @native
 def do_cells(split: Split) -> int:
-    """The same, with room for what waits."""
-    plan, products = split.plan, products_of(split)
-    if split.turned_row != 0:
-        spread(turn_task, split, products * parts_of(plan.inner_extent, _BAND), plan.parallel)
-    spread(do_cell, split, products * split.down * split.across, plan.parallel)
-    if split.refused != 0:
-        return 0
-    if plan.epilogue is not None:
-        spread(finish_task, split, plan.tasks, plan.parallel)
-    return 1
+    """All sums; 0 if elements are out of range."""
+    spread(do_cell, split, products_of(split) * split.down * split.across, split.plan.parallel)
+    return 1 if split.refused == 0 else 0
 
 
 @native
@@ -164,45 +149,39 @@ def steps_of(plan: Plan) -> int:
     return parts_of(parts_of(plan.inner_extent, pieces_of(plan)), DEEP)
 
 
-@inlined
-def rows_extent(plan: Plan) -> int:
-    """That of the operand whose rows are those of blocks."""
-    return plan.column_extent if plan.turned is not None else plan.row_extent
-
-
 @native
 def cut_in_cells(split: Split) -> None:
-    """Strips whose parts stay in the second-level cache, while the other side is split for each of them anew:
-    one that lies along the inner axis, if need be turned before. And so many that each thread has one, or
-    some large ones, and splits what it needs: what another processor's cache holds comes slowly. All this
-    changes no sum."""
-    plan, products = split.plan, products_of(split)
-    blocks, panels = parts_of(plan.row_extent, SIDE), parts_of(plan.column_extent, SIDE)
-    most, left_passes = max(1, _KEPT // steps_of(plan)), plan.left_inner == 4
-    split.down, split.across, split.turned_row = 1, 1, 0
+    """Strips of a side whose parts stay in the second-level cache, while the other side is split for each of
+    them anew: of the side with which that takes less. And so many cells that each thread has one, or some
+    large ones, and splits what it needs: what another processor's cache holds comes slowly. All this changes
+    no sum."""
+    plan, products, rows, columns = split.plan, products_of(split), stack(Side), stack(Side)
+    place_sides(split, 0, rows, columns)
+    blocks, panels = parts_of(rows.extent, SIDE), parts_of(columns.extent, SIDE)
+    most = max(1, _KEPT // steps_of(plan))
+    split.down, split.across = 1, 1
     if min(blocks, panels) > most:
-        if plan.left_inner != 4 and plan.right_inner != 4:
-            left_passes, split.turned_row = plan.turned is None, turned_row(plan)
-        if left_passes:
-            split.across = parts_of(panels, most)
+        of_rows, of_columns = blocks * turns(rows), panels * turns(columns)
+        down, across = parts_of(blocks, most), parts_of(panels, most)
+        if of_rows * across + of_columns <= of_rows + of_columns * down:
+            split.across = across
         else:
-            split.down = parts_of(blocks, most)
+            split.down = down
     if plan.threads is None:
         return
-    threads, size = plan.threads(), products * plan.row_extent * plan.column_extent * plan.inner_extent
+    threads, size = plan.threads(), products * rows.extent * columns.extent * plan.inner_extent
     wanted = max(min(threads, _CELLS), min(_EACH * threads, size // _LARGE))
     while products * split.down * split.across < wanted:
-        if plan.row_extent * split.across > plan.column_extent * split.down:
+        if rows.extent * split.across > columns.extent * split.down:
             split.down = 2 * split.down
         else:
             split.across = 2 * split.across
 
 
 @inlined
-def turned_row(plan: Plan) -> int:
-    """Bytes of a row that is turned, and a line of the cache more: so rows that follow each other do not all
-    compete for the same places of it."""
-    return (4 * plan.inner_extent + 2 * _LINE - 1) & -_LINE
+def turns(side: Side) -> int:
+    """How long it takes to split a block of it, in what that takes if it lies as it should."""
+    return _TURNED if side.turn is not None else 1
 
 
 @native
@@ -217,22 +196,9 @@ def place_sides(given: Split, batch: int, rows: Side, columns: Side) -> None:
     left.inner, left.extent, right.inner, right.extent = (
         plan.left_inner, plan.row_extent, plan.right_inner, plan.column_extent
     )  # fmt: skip
-
-
-@native
-def turn_task(job: Job, number: int) -> None:
-    """A task: all rows of a product, at some inner positions, turned."""
-    split, plan, rows, told = cast(Split, job), job.plan, stack(Side), stack(Block)
-    bands = parts_of(plan.inner_extent, _BAND)
-    batch = number // bands
-    first = (number - batch * bands) * _BAND
-    place_sides(split, batch, rows, stack(Side))
-    told.down, told.after, told.across = 4, split.turned_row, rows.inner
-    told.count, told.columns = rows.extent, min(plan.inner_extent - first, _BAND)
-    copy = plan.squares if min(told.count, told.columns) >= LINES else plan.singles
-    if copy is not None:
-        to = split.turned + batch * rows.extent * split.turned_row
-        copy(to + first * 4, rows.at + first * rows.inner, told)
+    rows.turn = plan.squares if rows.inner != 4 else None
+    columns.turn = plan.squares if columns.across != 4 else None
+    rows.pick, columns.pick = plan.singles, plan.singles
 
 
 @native
@@ -244,19 +210,15 @@ def do_cell(job: Job, number: int) -> None:
     if given.refused != 0:
         return
     place_sides(given, batch, rows, columns)
-    if given.turned_row != 0:
-        rows.at, rows.across = given.turned + batch * rows.extent * given.turned_row, given.turned_row
-        rows.inner = 4
     split.plan, split.rows, split.columns = plan, rows, columns
     split.sums, split.row = given.out + batch * plan.out_batch, plan.out_row
     if plan.turned is not None:
         split.row = plan.out_column
     if plan.epilogue is not None:
         split.sums, split.row = given.whole + batch * given.whole_batch, plan.line
-    down = given.across if plan.turned is not None else given.down
-    cell = number - batch * each
+    down, cell = given.down, number - batch * each
     split.sums = split.sums + crop(rows, cell % down, down) * split.row
-    split.sums = split.sums + crop(columns, cell // down, each // down) * 4
+    split.sums = split.sums + crop(columns, cell // down, given.across) * 4
     if not do_pieces(split):
         given.refused = 1
 
@@ -273,11 +235,8 @@ def crop(side: Side, number: int, parts: int) -> int:
 @native
 def do_pieces(split: Split) -> bool:
     """The sums of a cell, unless its elements are out of range."""
-    plan, rows, columns = split.plan, split.rows, split.columns
-    rows.turn = plan.squares if rows.inner != 4 else None
-    columns.turn = plan.squares if columns.across != 4 else None
-    rows.pick, columns.pick = plan.singles, plan.singles
-    bytes = near_bytes(parts_of(min(rows.extent, columns.extent), SIDE), steps_of(plan))
+    shorter = min(split.rows.extent, split.columns.extent)
+    bytes = near_bytes(parts_of(shorter, SIDE), steps_of(split.plan))
     if bytes < LARGE:
         return do_pieces_in(split, stack(Array[Byte], bytes, 64))
     room = borrow(bytes)

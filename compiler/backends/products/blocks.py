@@ -29,33 +29,43 @@ CONFIGURATION = constants(
     Array[Byte], "amx_tiles", *(1, 0), *[0] * 14, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8
 )
 """Palette 1; bytes of a line, and lines, of eight tiles."""
-_LINE = 64
+TILE_LINE = 64
 """Bytes of a line of a tile, and of the cache."""
 _HALVES = (0, LINES)
 """Columns where the vectors of a block begin."""
 
 
 @inlined
-def add_step(a: Bytes, b: Bytes, below: bool, beside: bool, meanwhile: Callable[[int], None]) -> None:
+def add_step(
+    a: Bytes,
+    b: Bytes,
+    line: int,
+    second: int,
+    part: int,
+    below: bool,
+    beside: bool,
+    meanwhile: Callable[[int], None],
+) -> None:
     """The products of a step of the inner axis, in so many parts: what else is to be done after each of them
-    is told its number."""
+    is told its number. The right operand's tiles have lines that are so far apart, the second one follows the
+    first so many bytes on, and a part the part before it."""
     take_left(a, below)
-    take_right(b, beside)
+    take_right(b, line, second, beside)
     add_products(below, beside)  # l · h
     meanwhile(0)
     take_left(a + PART, below)
     add_products(below, beside)  # m · h
     meanwhile(1)
-    take_right(b + PART, beside)
+    take_right(b + part, line, second, beside)
     add_products(below, beside)  # m · m
     meanwhile(2)
     take_left(a + 2 * PART, below)
     add_products(below, beside)  # h · m
     meanwhile(3)
-    take_right(b + 2 * PART, beside)
+    take_right(b + 2 * part, line, second, beside)
     add_products(below, beside)  # h · l
     meanwhile(4)
-    take_right(b, beside)
+    take_right(b, line, second, beside)
     add_products(below, beside)  # h · h
     meanwhile(5)
 
@@ -72,9 +82,9 @@ def zero_tiles() -> None:
 def load_tiles(place: Bytes, line: int) -> None:
     """Sums of the pieces before."""
     load_tile(0, place, line)
-    load_tile(1, place + _LINE, line)
+    load_tile(1, place + TILE_LINE, line)
     load_tile(2, place + LINES * line, line)
-    load_tile(3, place + LINES * line + _LINE, line)
+    load_tile(3, place + LINES * line + TILE_LINE, line)
 
 
 @inlined
@@ -87,24 +97,36 @@ def copy_part(to: Bytes, source: Bytes, count: int) -> None:
 
 @inlined
 def store_tiles(to: Bytes, line: int) -> None:
+    store_first(to, line)
+    store_second(to + TILE_LINE, line)
+
+
+@inlined
+def store_first(to: Bytes, line: int) -> None:
+    """The tiles of the first columns."""
     store_tile(0, to, line)
-    store_tile(1, to + _LINE, line)
     store_tile(2, to + LINES * line, line)
-    store_tile(3, to + LINES * line + _LINE, line)
+
+
+@inlined
+def store_second(to: Bytes, line: int) -> None:
+    """And of the others."""
+    store_tile(1, to, line)
+    store_tile(3, to + LINES * line, line)
 
 
 @inlined
 def take_left(part: Bytes, below: bool) -> None:
-    load_tile(4, part, _LINE)
+    load_tile(4, part, TILE_LINE)
     if below:
-        load_tile(5, part + TILE, _LINE)
+        load_tile(5, part + TILE, TILE_LINE)
 
 
 @inlined
-def take_right(part: Bytes, beside: bool) -> None:
-    load_tile(6, part, _LINE)
+def take_right(part: Bytes, line: int, second: int, beside: bool) -> None:
+    load_tile(6, part, line)
     if beside:
-        load_tile(7, part + TILE, _LINE)
+        load_tile(7, part + second, line)
 
 
 @inlined

@@ -2,16 +2,18 @@
 
     for each piece of the inner axis:
         for each block of a side that passes, and of one that is kept, and for each step of the piece:
-            add the products of its parts; meanwhile, split what the next step needs that is not split yet
+            add the products of its parts; meanwhile, split some of the block that passes next
 
-Tiles and vectors are different parts of a processor, and so work at the same time. Parts are kept of all of
-the shorter side, but of one block of the other alone: so few that they stay in the nearest cache where the
-operands are small, and in the second-level one where they are not.
+Tiles and vectors are different parts of a processor, and so work at the same time: what is split is dealt out
+evenly over the steps, and fetched before. Parts are kept of all of the shorter side, but of two blocks of the
+other alone: so few that they stay in the nearest cache where the operands are small, and in the second-level
+one where they are not.
 """
 
 from __future__ import annotations
 
 from retrograd.compiler.backends.products.blocks import (
+    TILE_LINE,
     add_step,
     copy_part,
     load_tiles,
@@ -22,12 +24,15 @@ from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.backends.products.split import (
     DEEP,
     LINES,
+    PART,
     SIDE,
     SPLITS,
     STEP,
+    TILE,
     Side,
     Step,
     begin_steps,
+    fetch_lines,
     find_step,
     new_block,
     parts_of,
@@ -78,16 +83,23 @@ class Near(Record):
     own: Bytes
     """A block of them, for those that are not whole."""
     kept_step: Step
-    """What is split of a side, if anything is."""
+    """What is split of a side now."""
     passing_step: Step
     splits_kept: int
-    splits_passing: int
+    """Is a step of the side that is kept?"""
+    coming: int
+    """The step of the block that passes next of which parts are split."""
+    part: int
+    """The first of them that are."""
+    end_part: int
+    due: int
+    """What there is of a part more, in as many pieces as there are kept blocks."""
 
 
 @inlined
 def near_bytes(blocks: int, steps: int) -> int:
-    """Room for the parts of so many blocks that are kept, and of one that passes."""
-    return (blocks * steps + max(steps, 2)) * STEP
+    """Room for the parts of so many blocks that are kept, of one that passes, and of the next one."""
+    return (blocks + 2) * steps * STEP
 
 
 @native
@@ -105,18 +117,21 @@ def multiply_near(near: Near) -> None:
     """The sums of a piece, added to those that are there unless it is the first, and the ranges of both
     sides."""
     near.steps = parts_of(near.count, DEEP)
-    near.kept_to = near.passing_to + max(near.steps, 2) * STEP
+    near.kept_to = near.passing_to + 2 * near.steps * STEP
     near.own, near.kept_step, near.passing_step = new_block(), stack(Step), stack(Step)
     begin_steps(near.kept_step, near.kept, new_block())
     begin_steps(near.passing_step, near.passing, new_block())
-    look(near, 0, 0, 0)
+    find_kept(near, 0, 0)
     split_step(near.kept_step)
-    split_step(near.passing_step)
+    for step in range(near.steps):
+        find_passing(near, 0, step)
+        split_step(near.passing_step)
     for passing in range(near.passing_blocks):
+        near.coming, near.end_part, near.due = 0, 0, 0
         for kept in range(near.kept_blocks):
             multiply_own(near, kept, passing)
-    tell_range(near.kept_step, near.ranges)
-    tell_range(near.passing_step, near.ranges + 2)
+    tell_range(near.kept_step.bounds, near.ranges)
+    tell_range(near.passing_step.bounds, near.ranges + 2)
 
 
 @native
@@ -138,16 +153,11 @@ def multiply_own(near: Near, kept: int, passing: int) -> None:
                 copy_part(to + k * line, place + k * near.line, min(wide, SIDE))
         load_tiles(to, line)
     for step in range(steps):
-        if step + 1 < steps:
-            look(near, step + 1, kept, passing)
-        elif kept + 1 < near.kept_blocks:
-            look(near, 0, kept + 1, passing)
-        else:
-            look(near, 0, 0, passing + 1)
+        look_ahead(near, step, kept, passing)
         a, b = kept_place(near, kept, step), passing_place(near, passing, step)
         if rowwise:
             a, b = b, a
-        add_step(a, b, below, beside, lambda part: split_ahead(near, part))
+        add_step(a, b, TILE_LINE, TILE, PART, below, beside, lambda part: split_ahead(near, part))
     store_tiles(to, line)
     if not whole:
         for k in range(min(tall, SIDE)):
@@ -162,22 +172,67 @@ def kept_place(near: Near, block: int, step: int) -> Bytes:
 
 @inlined
 def passing_place(near: Near, block: int, step: int) -> Bytes:
-    """A step's are written over those of the block before; a single step's over those of the block before
-    that."""
-    return near.passing_to + (step if near.steps > 1 else block & 1) * STEP
+    """They are written over those of the block before the last."""
+    return near.passing_to + ((block & 1) * near.steps + step) * STEP
+
+
+@inlined
+def find_kept(near: Near, block: int, step: int) -> None:
+    k = step * DEEP
+    deep, to = min(near.count - k, DEEP), kept_place(near, block, step)
+    find_step(near.kept_step, near.kept, block, near.first + k, deep, to)
+
+
+@inlined
+def find_passing(near: Near, block: int, step: int) -> None:
+    k = step * DEEP
+    deep, to = min(near.count - k, DEEP), passing_place(near, block, step)
+    find_step(near.passing_step, near.passing, block, near.first + k, deep, to)
 
 
 @native
-def look(near: Near, step: int, kept: int, passing: int) -> None:
-    """What a step needs: each side is split for the first block of the other one."""
-    deep, k = min(near.count - step * DEEP, DEEP), near.first + step * DEEP
-    near.splits_kept, near.splits_passing = 0, 0
+def look_ahead(near: Near, step: int, kept: int, passing: int) -> None:
+    """What is split beside a step, and what comes into the second-level cache to be split later."""
+    near.splits_kept, near.part = 0, near.end_part
     if passing == 0:
+        look_at_kept(near, step, kept)
+    if passing + 1 < near.passing_blocks:
+        look_at_passing(near, passing + 1)
+
+
+@native
+def look_at_kept(near: Near, step: int, kept: int) -> None:
+    """As the first block passes, the next step of those that are kept is split. The same step of the next
+    one comes."""
+    if step + 1 < near.steps:
         near.splits_kept = 1
-        find_step(near.kept_step, near.kept, kept, k, deep, kept_place(near, kept, step))
-    if kept == 0 and passing < near.passing_blocks:
-        near.splits_passing = 1
-        find_step(near.passing_step, near.passing, passing, k, deep, passing_place(near, passing, step))
+        find_kept(near, kept, step + 1)
+    if kept + 1 == near.kept_blocks:
+        return
+    if near.splits_kept == 0:
+        near.splits_kept = 1
+        find_kept(near, kept + 1, 0)
+    fetch_lines(near.kept, kept + 1, near.first + step * DEEP, 0, SIDE)
+
+
+@native
+def look_at_passing(near: Near, block: int) -> None:
+    """Of the block that passes next a share is split, so that all of it is over the time of this one, evenly.
+    The same share of the step that follows comes."""
+    if near.part == SPLITS:
+        near.coming, near.part, near.end_part = near.coming + 1, 0, 0
+    near.due += SPLITS
+    while near.due >= near.kept_blocks:
+        near.due, near.end_part = near.due - near.kept_blocks, near.end_part + 1
+    if near.part == near.end_part:
+        return
+    if near.part == 0:
+        find_passing(near, block, near.coming)
+    first, end = near.part * (SIDE // SPLITS), near.end_part * (SIDE // SPLITS)
+    if near.coming + 1 < near.steps:
+        fetch_lines(near.passing, block, near.first + (near.coming + 1) * DEEP, first, end)
+    elif block + 1 < near.passing_blocks:
+        fetch_lines(near.passing, block + 1, near.first, first, end)
 
 
 @inlined
@@ -187,5 +242,5 @@ def split_ahead(near: Near, part: int) -> None:
         return
     if near.splits_kept != 0:
         split_lines(near.kept_step, part)
-    if near.splits_passing != 0:
+    if near.part <= part and part < near.end_part:
         split_lines(near.passing_step, part)

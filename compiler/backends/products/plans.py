@@ -12,11 +12,11 @@ from itertools import chain
 from operator import itemgetter
 
 from retrograd.compiler.backends.meeting import is_met
-from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP
+from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP, WINDOWS
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
 from retrograd.compiler.ir.index import Axis, Index
-from retrograd.compiler.ir.loops import Program, Routine
+from retrograd.compiler.ir.loops import Program, Routine, WindowPlan
 from retrograd.compiler.record import NamedTuple
 
 _PLANNED = itemgetter(*PLAN[:-1])
@@ -115,6 +115,13 @@ def words(s: Routine, epilogue: Word = 0) -> list[Word]:
     alone = known["chunks"] == 1 and plan.beside == 1 and not known["copy_left"] and not known["copy_right"]
     known["simple"] = int(alone and not waits)
     return [*_PLANNED(known), *_told(s, known)]
+
+
+def window_words(plan: WindowPlan, epilogue: Word = 0) -> list[Word]:
+    """That of a product with windows."""
+    known: dict[str, Word] = dict(plan.words)
+    known |= {"parallel": "retrograd_parallel" if plan.is_shared else 0, "epilogue": epilogue}
+    return [*(known[name] for name in WINDOWS[:-1]), *plan.table]
 
 
 def _is_far(s: Routine) -> bool:

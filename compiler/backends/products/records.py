@@ -239,5 +239,67 @@ class ScriptStep(Record):
     panels_bytes: int
 
 
-PLAN, TILE, BLOCK, STEP = (tuple(record.__annotations__) for record in (Plan, Tile, Block, ScriptStep))
+class Windows(Record):
+    """How a product with windows is done. Distances are bytes; lines and places of the image are counted from
+    the first that a window reaches, whether or not it is there."""
+
+    parallel: Sharing | None
+    """What spreads tasks, if anything does."""
+    tasks: int
+    """For each image its bands, and for each of these its chunks of rows."""
+    bands: int
+    chunks: int
+    band: int
+    """Lines of the output of a band, and blocks of rows of a chunk."""
+    chunk: int
+    batches: int
+    images: int
+    """Of a product of the batch."""
+    rows: int
+    channels: int
+    lines: int
+    """Of the output, of so many places."""
+    width: int
+    taps: int
+    left_batch: int
+    left_row: int
+    left_channel: int
+    right_batch: int
+    right_image: int
+    right_channel: int
+    right_line: int
+    right_place: int
+    out_batch: int
+    out_image: int
+    out_row: int
+    out_line: int
+    top: int
+    """The lines that are there, and the places of them."""
+    bottom: int
+    first: int
+    last: int
+    down: int
+    """Lines, and places, of the image from one of the output to the next."""
+    across: int
+    plane_lines: int
+    """Of the parts: lines of a plane, from one to the next, and from planes of a channel to those of the
+    next."""
+    plane_line: int
+    deep: int
+    along: int
+    """Tiles of a line of the output; 0 if they go on from line to line."""
+    parts_bytes: int
+    """Of a task's image."""
+    sums_row: int
+    """From a row of sums that wait to the next."""
+    sums_bytes: int
+    epilogue: Following | None
+    """What does the rest with the sums of a block of rows, from a place of the output on."""
+    table: Inline[int]
+    """Of each tap: how far it is in the weights, and in the image's parts."""
+
+
+PLAN, TILE, BLOCK, STEP, WINDOWS = (
+    tuple(record.__annotations__) for record in (Plan, Tile, Block, ScriptStep, Windows)
+)
 """The words' names."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from retrograd.compiler.backends.meeting import DATA, SECOND_LEVEL, TO_READ, prefetch
 from retrograd.compiler.backends.products.records import Block, Bytes, Copying
 from retrograd.compiler.native.language import (
     Array,
@@ -65,6 +66,8 @@ _UPPER = constants(Array[Byte], "amx_upper", *[k + 2 if k % 4 < 2 else -1 for k 
 SPLITS = 4
 """Times that a step is split a quarter of: half the lines of a tile."""
 _LINES_AT_ONCE = LINES // 2
+_FETCHED = (0, 64)
+"""Bytes from the beginning of such a line to the lines of the cache."""
 _LINE, _TILE_LINE = 4 * SIDE, 4 * LINES
 """Bytes of a line of what is turned, and of a tile."""
 
@@ -115,7 +118,7 @@ class Step(Record):
     sizes of first parts, doubled; the same negated; all bits of what is left after two parts."""
 
 
-_BOUNDS = 3 * LINES
+BOUNDS = 3 * LINES
 """Words of the bounds of a quarter."""
 
 
@@ -123,9 +126,7 @@ _BOUNDS = 3 * LINES
 def begin_steps(step: Step, side: Side, turned: Bytes) -> None:
     """Nothing of an operand is split."""
     step.low = 2 * PART if side.right != 0 else 0
-    step.right, step.turned, step.bounds = side.right, turned, stack(Array[Unsigned32], _BOUNDS * SPLITS, 64)
-    for vector in range(3 * SPLITS):
-        put(step.bounds + LINES * vector, cast(Words, 0))
+    step.right, step.turned, step.bounds = side.right, turned, new_bounds()
 
 
 @inlined
@@ -135,16 +136,25 @@ def parts_of(extent: int, size: int) -> int:
 
 
 @inlined
-def tell_range(step: Step, ranges: Array[Unsigned32]) -> None:
+def new_bounds() -> Array[Unsigned32]:
+    """Those of a step, of nothing yet."""
+    bounds = stack(Array[Unsigned32], BOUNDS * SPLITS, 64)
+    for vector in range(3 * SPLITS):
+        put(bounds + LINES * vector, cast(Words, 0))
+    return bounds
+
+
+@inlined
+def tell_range(bounds: Array[Unsigned32], ranges: Array[Unsigned32]) -> None:
     """That of all that was split: the least of the elements that are not 0, and the greatest, as far as first
     parts tell: as the bits of their sizes, doubled; from the least, 1 is taken. The least is 0 where the
     parts of an element are not all of it."""
     most, least, left = cast(Halves, 0), cast(Halves, 0), cast(Words, 0)
     for part in range(SPLITS):
-        bounds = step.bounds + _BOUNDS * part
-        most = greater(most, take_halves(bounds))
-        least = greater(least, take_halves(bounds + LINES))
-        left = left | take(Words, bounds + 2 * LINES)
+        own = bounds + BOUNDS * part
+        most = greater(most, take_halves(own))
+        least = greater(least, take_halves(own + LINES))
+        left = left | take(Words, own + 2 * LINES)
     ranges[0] = (~reduce(lambda x, y: max(x, y), least) << _HALF) | _LOW
     ranges[1] = reduce(lambda x, y: max(x, y), most) << _HALF
     if reduce(lambda x, y: x | y, left) & _LOW != 0:
@@ -171,6 +181,16 @@ def find_step(step: Step, side: Side, block: int, k: int, deep: int, to: Bytes) 
 
 
 @native
+def fetch_lines(side: Side, block: int, k: int, first: int, end: int) -> None:
+    """Some of the 32 lines in which the elements of a step lie come into the second-level cache, as they are
+    in memory."""
+    apart, source = max(side.across, side.inner), side.at + block * SIDE * side.across + k * side.inner
+    for number in range(first, end):
+        for part in _FETCHED:
+            prefetch(source + number * apart + part, TO_READ, SECOND_LEVEL, DATA)
+
+
+@native
 def turn_block(side: Side, to: Bytes, source: Bytes, there: int, deep: int) -> None:
     """Of an operand that lies the other way so many lines, and inner positions of each, as it should lie."""
     told = stack(Block)
@@ -192,9 +212,9 @@ def split_step(step: Step) -> None:
 def split_lines(step: Step, part: int) -> None:
     """Half the lines of a tile of each part. What is not there is 0."""
     source = step.source + (part >> 1) * step.second + (part & 1) * _LINES_AT_ONCE * step.on
-    to, bounds = step.to + part * _LINES_AT_ONCE * _TILE_LINE, step.bounds + _BOUNDS * part
+    to, bounds = step.to + part * _LINES_AT_ONCE * _TILE_LINE, step.bounds + BOUNDS * part
     if step.whole != 0:
-        split_each(step, bounds, source, to, all_lanes, all_lanes)
+        split_quarter(step, bounds, source, to, all_lanes, all_lanes)
     else:
         split_some_lines(step, part, source, to, bounds)
 
@@ -207,7 +227,7 @@ def split_some_lines(step: Step, part: int, source: Bytes, to: Bytes, bounds: Ar
     if step.right != 0:
         lines, second_lines, lanes, second_lanes = step.deep, step.deep - LINES, beside, beside
     if beside > 0:
-        split_each(
+        split_quarter(
             step, bounds, source, to,
             lambda place, number: some(place, min(lanes, LINES) if line + number < lines else 0),
             lambda place, number: some(place, second_lanes if line + number < second_lines else 0),
@@ -215,7 +235,7 @@ def split_some_lines(step: Step, part: int, source: Bytes, to: Bytes, bounds: Ar
 
 
 @inlined
-def split_each(
+def split_quarter(
     step: Step,
     bounds: Array[Unsigned32],
     source: Bytes,
@@ -223,25 +243,46 @@ def split_each(
     first: Callable[[Bytes, int], Lanes],
     second: Callable[[Bytes, int], Lanes],
 ) -> None:
-    """The same, given what reads the elements of a line: the first of each word, and the second."""
-    on, apart, low, high = step.on, step.apart, step.low, 2 * PART - step.low
+    """The same, given what reads the elements of a line."""
+    high = to + (2 * PART - step.low)
+    split_lines_of(
+        bounds, _LINES_AT_ONCE, source, step.on, step.apart, high, _TILE_LINE, step.low - PART, first, second
+    )
+
+
+@inlined
+def split_lines_of(
+    bounds: Array[Unsigned32],
+    lines: int,
+    source: Bytes,
+    on: int,
+    apart: int,
+    to: Bytes,
+    after: int,
+    lower_by: int,
+    first: Callable[[Bytes, int], Lanes],
+    second: Callable[[Bytes, int], Lanes],
+) -> None:
+    """So many lines of an operand, given what reads the elements of one: the first of each word, and the
+    second. Steps lead to the next line in the operand, to the second elements, to the next line of a part,
+    and from a part to the one below it."""
     half, mask, places = take(Words, _MASKS), take(Words, _MASKS + LINES), take(Octets, _UPPER)
     lower = places >= 0
     most, least, left = take_halves(bounds), take_halves(bounds + LINES), take(Words, bounds + 2 * LINES)
-    for number in range(_LINES_AT_ONCE):
+    for number in range(lines):
         x, y = first(source, number), second(source + apart, number)
         h, h2 = added(x, half), added(y, half)
         parts = joined(h, h2, places, lower)
         sizes = bits(Halves, parts)
         sizes = sizes + sizes
         most, least = greater(most, sizes), greater(least, -sizes)
-        put(words(to, high), parts)
+        put(words(to, 0), parts)
         x, y = x - begun(h, mask), y - begun(h2, mask)
-        put(words(to, PART), joined(x, y, places, lower))
+        put(words(to, lower_by), joined(x, y, places, lower))
         x, y = x - begun(x, mask), y - begun(y, mask)
-        put(words(to, low), joined(x, y, places, lower))
+        put(words(to, 2 * lower_by), joined(x, y, places, lower))
         left = left | (bits(Words, x) | bits(Words, y))
-        source, to = source + on, to + _TILE_LINE
+        source, to = source + on, to + after
     put_halves(bounds, most)
     put_halves(bounds + LINES, least)
     put(bounds + 2 * LINES, left)

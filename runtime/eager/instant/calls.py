@@ -59,12 +59,13 @@ from retrograd.runtime.eager.instant.records import (
 )
 from retrograd.runtime.eager.kinds import Kind
 from retrograd.runtime.native.layout import slot_offset
+from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.tensor import Tensor
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
-_NONE: Mapping[Any, Function] = {}
+_NONE: Mapping[Any, Any] = {}
 _PLACES = {dtype: place for place, dtype in enumerate(DTYPES)}
 _DTYPES = [BY_NUMPY[each] for each in DTYPES]
 """Ours, in the same order."""
@@ -140,23 +141,42 @@ def update(
     where nothing is recorded, or `apart` from what is, as under `no_grad`; it gives its first operand back,
     or None."""
     bits = sum(1 << k for k in targets)
-    return _of_list(
-        "retrograd_update", compute, arity, slow, targets=bits, answer=int(itself), apart=int(apart)
-    )
+    writes = one_pass.writes(compute) and arity + len(targets) <= MOST
+    contents = {"targets": bits, "writes": int(writes), "answer": int(itself), "apart": int(apart)}
+    return _of_list("retrograd_update", compute, arity, slow, **contents)
 
 
 def change(
-    slow: Function, apart: Function, assign: Function, functions: Mapping[Any, Function] = _NONE
+    slow: Function,
+    apart: Function,
+    assign: Function,
+    functions: Mapping[np.dtype[Any], Callable[[], Function]] = _NONE,
 ) -> Function:
     """An in-place method of a Tensor, for which `apart` gives the new value and its history, which `assign`
-    gives to a view; `functions` compute a row of two operands into the first, by their dtype, where nothing
-    is recorded."""
+    gives to a view; `functions` make what computes a row of two operands, by their dtype, where nothing is
+    recorded, and is given the first once more, to write there."""
     if not available():
         return slow
     words = words_of(Changing, slow=id(slow), apart=id(apart), assign=id(assign))
-    for dtype, function in functions.items():
+
+    def first(dtype: np.dtype[Any], make: Callable[[], Function]) -> None:
+        """Make the function when it is first called."""
+
+        def compute(*arrays: Any) -> Any:
+            function = make()
+            enter(dtype, function)
+            return function(*arrays)
+
+        enter(dtype, compute)
+
+    def enter(dtype: np.dtype[Any], function: Function) -> None:
+        kept.append(function)
         words[place(Changing, "functions") + _PLACES[dtype]] = id(function)
-    return native_function("retrograd_change", slow, words, (slow, apart, assign, functions))
+
+    kept: list[Any] = [slow, apart, assign]
+    for each, make in functions.items():
+        first(each, make)
+    return native_function("retrograd_change", slow, words, kept)
 
 
 def _of_list(

@@ -4,8 +4,8 @@ In flow the arguments of an in-place method and the record of it; out flows the 
 elements, a new history and one version more. The new value is what the function out of place (`apart`) gives
 for a twin of the Tensor, another box with its array and its history: what the twin's node keeps of the old
 elements must be a copy, and whether it keeps any is seen from the twin's version counter. Where nothing is
-recorded NumPy writes over the elements. The base of a view learns of it natively if the view's elements lie
-apart, else by Python; what may not be changed is for `slow`.
+recorded, a row of two operands is written over the elements. The base of a view learns of it natively if the
+view's elements lie apart, else by Python; what may not be changed is for `slow`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ from retrograd.runtime.native.objects import (
     numpy_copy_into,
     numpy_new_copy,
 )
+from retrograd.runtime.native.small.laying import lies_apart
 
 OP_NODE = external(Object, "op_node_type")
 COPY_SLICES, COPY_SLICES_NAME = external(Object, "copy_slices_type"), external(Object, "copy_slices_name")
@@ -123,7 +124,7 @@ def are_tracked(things: Array[Object], count: int) -> int:
 # ---- nothing is recorded -----------------------------------------------------------------------------------
 @native
 def is_written_over(changing: Changing, x: AnyTensor, args: Array[Object]) -> bool:
-    """Have NumPy compute a row of two operands into the memory of the first."""
+    """Have a row of two operands computed into the memory of the first."""
     values = stack(Array[NdArray], 3)
     if not is_open_to_change(x, x.value) or opened_row(args, 2, values) < 0:
         return False
@@ -133,10 +134,19 @@ def is_written_over(changing: Changing, x: AnyTensor, args: Array[Object]) -> bo
         if function is not None:
             values[2] = values[0]
             written = quietly(function, values, 3)
-            done = written is not None and is_change_noted(x)
+            done = is_there(values[0], written) and is_change_noted(x)
             Py_DecRef(written)
     let_go(values, 2)
     return done
+
+
+@native
+def is_there(array: NdArray, written: Object | None) -> bool:
+    """Whether an array has the elements that were computed for it: copied, if they were not written there."""
+    if written is None or written is array:
+        return written is not None
+    made = cast(NdArray, written)
+    return is_array(made) and are_alike(array, made) and numpy_copy_into(array, made) == 0
 
 
 # ---- the new value, with its history -----------------------------------------------------------------------
@@ -240,19 +250,6 @@ def is_plain_part(x: AnyTensor) -> bool:
     if view.type is not VIEW or view.several is not NO_TEXT or view.tracked is not TRUE:
         return False
     return is_history_free(view.base) and lies_apart(x.value)
-
-
-@native
-def lies_apart(array: NdArray) -> bool:
-    """Whether each step along an axis passes all elements of the axes after it: so no two are one."""
-    axis, passed = array.ndim - 1, 1
-    while axis >= 0:
-        if array.shape[axis] > 1:
-            if array.strides[axis] < passed:
-                return False
-            passed = array.shape[axis] * array.strides[axis]
-        axis -= 1
-    return True
 
 
 @native

@@ -36,11 +36,12 @@ from retrograd.runtime.native.objects import (
 
 
 @native
-def listed(step: Step, values: Array[NdArray], mask: int) -> List | None:
-    """The list for a call's operands, a new reference; null where Python shall do it."""
+def listed(step: Step, values: Array[NdArray], count: int, mask: int) -> List | None:
+    """The list for a call's operands, and perhaps where to write, a new reference; null where Python shall do
+    it."""
     if step.apart == 0 and is_recorded(mask):
         return None
-    return cast(List | None, quietly(step.compute, values, step.arity))
+    return cast(List | None, quietly(step.compute, values, count))
 
 
 # ---- several new Tensors -----------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ def retrograd_several(
         nargs,
         names,
         opened_all,
-        lambda values, mask: several_of(step, listed(step, values, mask)),
+        lambda values, mask: several_of(step, listed(step, values, step.arity, mask)),
     )
 
 
@@ -98,10 +99,15 @@ def retrograd_update(
 
 @native
 def updated(step: Step, args: Array[Object], values: Array[NdArray], mask: int) -> Object | None:
+    count = step.arity
     for i in range(step.arity):
-        if step.targets >> i & 1 != 0 and not is_open_to_change(args[i], values[i]):
-            return None
-    arrays = listed(step, values, mask)
+        if step.targets >> i & 1 != 0:
+            if not is_open_to_change(args[i], values[i]):
+                return None
+            if step.writes != 0:
+                values[count] = values[i]
+                count += 1
+    arrays = listed(step, values, count, mask)
     if arrays is None:
         return None
     done = is_written(step, args, values, arrays)
@@ -136,7 +142,10 @@ def is_written(step: Step, args: Array[Object], values: Array[NdArray], arrays: 
 
 @native
 def is_copied(array: NdArray, value: Object) -> bool:
-    """Copy an array or NumPy's scalar into an array. False with an exception set."""
+    """Copy an array or NumPy's scalar into an array, unless that is where it was written. False with an
+    exception set."""
+    if value is array:
+        return True
     source: Object | None = value
     if is_array(value):
         Py_IncRef(value)

@@ -33,7 +33,7 @@ from retrograd.runtime.eager.one_op import LOOPED
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
-from retrograd.runtime.native.small.copier import copied, copied_in_order, in_order
+from retrograd.runtime.native.small.copier import copied, copied_in_order
 from retrograd.runtime.native.small.demands import passing
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 
@@ -90,8 +90,7 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
         case Elementwise():
             return of_row(op, dtype)
         case Softmax() | LogSoftmax():
-            loop = _function(_along(op.name), dtype, 1)
-            return loop if op.axis == x.ndim - 1 else _turned(loop, op.axis, x.shape)
+            return _function(_along(op.name), dtype, 1) if op.axis == x.ndim - 1 else None
         case MaskedSoftmax():
             mask = operands[1]
             added = (mask.dtype.numpy if isinstance(mask, Type) else mask.dtype) == dtype
@@ -103,21 +102,6 @@ def of_op(op: Op, operands: Sequence[Type | Array]) -> Function | None:
             return _function(
                 _standardised_adjoint(op.eps, len(operands) - 2), dtype, op.dims, len(operands), 2
             )
-
-
-def _turned(loop: Function, axis: int, shape: Sequence[int]) -> Function | None:
-    """The loop over rows of another axis, unless these are so short that it pays no copies."""
-    if shape[axis] < _SHORT:
-        return None
-
-    def compute(x: Array) -> Array:
-        return copied_in_order(np.moveaxis(loop(in_order(np.moveaxis(x, axis, -1), x.dtype)), -1, axis))
-
-    return compute
-
-
-_SHORT = 32
-"""Elements of a row."""
 
 
 @record(slots=True, eq=False)

@@ -64,6 +64,8 @@ class Step(Called):
     """A view's op, in a tuple."""
     targets: int
     """Operands that are written to, a bit for each."""
+    writes: int
+    """Whether what computes the list is given them once more, to write there."""
     apart: int
     """Whether no change is recorded, whatever history the operands have."""
     answer: Object | None
@@ -166,7 +168,7 @@ class Changing(Called):
     unread: int
     """For each set of tracked operands, a bit: whether the adjoint has not looked at old elements."""
     functions: Inline[Object | None] = several(len(DTYPES))
-    """What computes a row of two operands into memory that is given, by their dtype."""
+    """What computes a row of two operands, given where it may be written, by their dtype."""
 
 
 class Rearranged(Called):

@@ -7,18 +7,21 @@ this: `kernels.py` asks for it late.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from retrograd.compiler.backends import vector
-from retrograd.compiler.backends.kinds import FLOATS
+from retrograd.compiler.backends.halves import conversions
+from retrograd.compiler.backends.kinds import FLOATS, HALVES
 from retrograd.compiler.backends.math import FUNCTIONS
+from retrograd.compiler.backends.means import Means
 from retrograd.compiler.backends.rows import ROWS
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import INTERPRETERS, Op
 from retrograd.compiler.native.language import Emitted
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime.native.host import host
-from retrograd.runtime.native.small.kernels import KINDS, Code
+from retrograd.runtime.native.small.kernels import IN_PASSES, Code
 
 
 def code_of(row: Elementwise, dtype: DType) -> Code:
@@ -29,9 +32,28 @@ def code_of(row: Elementwise, dtype: DType) -> Code:
     return code
 
 
+@cache
+def _means() -> Means:
+    return Means(conversions(host()), avx512=host().has("avx512f"))
+
+
 def emitted(code: Code) -> Any:
     """The code as a function of the native language."""
-    return Emitted(code, host().has("avx512f"))
+    return Emitted(code, _means())
+
+
+def of_memory(code: Code, kinds: Sequence[str], out: str) -> Code:
+    """The code of vectors as they lie in memory: halves as their bits, bytes without a sign as others."""
+
+    def written(*vectors: vector.Value) -> vector.Value:
+        given = [x.as_float(kind) if kind in HALVES else x.to(kind) for x, kind in zip(vectors, kinds)]
+        found: vector.Value = code(*given)
+        return found.bits() if out in HALVES else found.to(_HELD_AS.get(out, out))
+
+    return written
+
+
+_HELD_AS = {"u8": "i8"}
 
 
 def function(name: str) -> Any:
@@ -93,5 +115,5 @@ class _Write:
         return like.same(number)
 
 
-_OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
+_OF_KIND = {kind: dtype for dtype, kind in IN_PASSES.items()}
 INTERPRETERS[vector.Value] = _Write()

@@ -16,6 +16,7 @@ from retrograd.runtime.native.pool import MUCH
 from retrograd.runtime.native.small import kernels
 from retrograd.runtime.native.small.ordering import WIDTHS
 from retrograd.runtime.native.small.steps import native
+from retrograd.runtime.strided import reshaped_strides
 
 _LEAST = 1 << 10
 """Elements: for less, the call takes longer than the copy."""
@@ -39,6 +40,18 @@ def copied(array: Array) -> Array:
     if array.flags.c_contiguous:
         return copied_in_order(array)
     return laid_as(array, outwards(array), copied_in_order)
+
+
+def reshaping(shape: tuple[int, ...]) -> Callable[[Array], Array]:
+    """An array in another shape: a view, or a copy where there is none."""
+
+    def reshaped(array: Array) -> Array:
+        many = array.size >= _LEAST and not array.flags.c_contiguous
+        if many and reshaped_strides(array.shape, array.strides, shape) is None:
+            array = copied_in_order(array)
+        return array.reshape(shape)
+
+    return reshaped
 
 
 @cache

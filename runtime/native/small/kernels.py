@@ -35,6 +35,14 @@ KINDS = {
 }
 """The dtypes of which there are kernels."""
 
+IN_PASSES = KINDS | {
+    dtypes.float16: "f16",
+    dtypes.bfloat16: "bf16",
+    dtypes.int16: "i16",
+    dtypes.uint8: "u8",
+}
+"""Those that passes read and write, too."""
+
 _OF_KIND = {kind: dtype for dtype, kind in KINDS.items()}
 DTYPES = {dtype.numpy: dtype for dtype in KINDS}
 INDEX = dtypes.int64
@@ -132,7 +140,8 @@ def _row_instance(
     lanes = _lanes_of([*kinds, out])
     bound = {name: _HELD[kind] for name, kind in zip("ABCD", kinds, strict=False)}
     bound |= {f"V{name}": Vector.of(element, lanes) for name, element in bound.items()}
-    bound |= {"Out": _HELD[out], "LANES": lanes, "code": _codes().emitted(code)}
+    written = _codes().of_memory(code, kinds, out)
+    bound |= {"Out": _HELD[out], "LANES": lanes, "code": _codes().emitted(written)}
     return _instance(f"lines.{(QUICK_ROWS if quick else _ROWS)[len(kinds) - 1]}", name, **bound)
 
 
@@ -402,8 +411,11 @@ def _of_elements(name: str, path: str, dtype: DType, **bound: Any) -> int:
     return _native(f"{name} {KINDS[dtype]}", written).address("kernel")
 
 
-_HELD: dict[str, Any] = {"f32": Float32, "f64": float, "i64": int, "i32": Int32, "i8": Byte, "i1": bool}
-"""What elements are in the native language."""
+_HELD: dict[str, Any] = {
+    "f32": Float32, "f64": float, "i64": int, "i32": Int32, "i16": Int16, "i8": Byte, "i1": bool,
+    "f16": Int16, "bf16": Int16, "u8": Byte,
+}  # fmt: skip
+"""What elements are in the native language; halves are their bits."""
 
 
 def _native(name: str, roots: Callable[[], Sequence[Callable[..., Any]]]) -> cpu.Library:

@@ -92,3 +92,52 @@ def copied_like(x: NdArray, y: NdArray) -> NdArray | None:
         Py_DecRef(copy)
         return None
     return copy
+
+
+# ---- memory that is written to -----------------------------------------------------------------------------
+@native
+def lies_apart(array: NdArray) -> bool:
+    """Whether each step along an axis passes all elements of the axes after it: so no two are one."""
+    axis, passed = array.ndim - 1, 1
+    while axis >= 0:
+        if array.shape[axis] > 1:
+            if array.strides[axis] < passed:
+                return False
+            passed = array.shape[axis] * array.strides[axis]
+        axis -= 1
+    return True
+
+
+@native
+def lie_together(x: NdArray, y: NdArray) -> bool:
+    """Whether two arrays have each element in the same place."""
+    if x.data is not y.data or x.ndim != y.ndim:
+        return False
+    if cast(Dtype, x.dtype).itemsize != cast(Dtype, y.dtype).itemsize:
+        return False
+    for axis in range(x.ndim):
+        if x.shape[axis] != y.shape[axis] or (x.shape[axis] > 1 and x.strides[axis] != y.strides[axis]):
+            return False
+    return True
+
+
+@native
+def do_meet(x: NdArray, y: NdArray) -> bool:
+    """Whether there is memory between the first and the last byte of both, which have elements."""
+    return first_byte(x) < end_of(y) and first_byte(y) < end_of(x)
+
+
+@native
+def first_byte(x: NdArray) -> int:
+    at = cast(int, x.data)
+    for axis in range(x.ndim):
+        at += min(x.strides[axis], 0) * (x.shape[axis] - 1)
+    return at
+
+
+@native
+def end_of(x: NdArray) -> int:
+    at = cast(int, x.data) + cast(Dtype, x.dtype).itemsize
+    for axis in range(x.ndim):
+        at += max(x.strides[axis], 0) * (x.shape[axis] - 1)
+    return at

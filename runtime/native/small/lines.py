@@ -112,13 +112,17 @@ def quaternary(arrays: Array[Memory], sizes: Array[int]) -> int:
 # Of little code, which stands there twice: for whole vectors, and for the last ones with a mask.
 @native
 def quick_unary(arrays: Array[Memory], sizes: Array[int]) -> int:
-    to, a = cast(Array[Out], arrays[0]), cast(Array[A], arrays[1])
-    count = sizes[0]
-    whole = count - count % LANES
+    to, count, whole = cast(Array[Out], arrays[0]), sizes[0], sizes[0] - sizes[0] % LANES
+    first = stack(Array[A], LANES)
+    a, steps_a = cast(Array[A], arrays[1]), sizes[1]
+    if steps_a == 0:
+        put(first, cast(VA, a[0]))
+        a = first
     for at in range(0, whole, LANES):
-        put(to + at, code(take(VA, a + at)))
+        put(to + at, code(take(VA, a + at * steps_a)))
     if whole < count:
-        put(to + whole, code(take(VA, a + whole, count - whole, cast(VA, a[0]))), count - whole)
+        x = take(VA, a + whole * steps_a, count - whole, cast(VA, a[0]))
+        put(to + whole, code(x), count - whole)
     return 0
 
 

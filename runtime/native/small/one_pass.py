@@ -1,7 +1,7 @@
 """Elementwise graphs as passes over memory: for each output one kernel of all its nodes.
 
 In flow a graph's inputs and outputs, or a row of the elementwise table; out flows a function of arrays
-(`elements.py`), or None where a node is no row, or where NumPy makes an output in one pass as well. A kernel
+(`elements.py`), or None where a node is no row, or where NumPy alone makes an output in one pass. A kernel
 has no sizes in it, so all graphs of the same rows share it; it is made when such a graph is first met.
 """
 
@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retrograd.compiler import dtypes
+from retrograd.compiler.backends.kinds import HALVES
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.ir.graph import Array, Builder, Constant, Node, Op, Type, apply, order
 from retrograd.compiler.ops import powers
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.row import Types
+from retrograd.compiler.ops.shape import Cast, Expand
 from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native import cpu
 from retrograd.runtime.native.layout import layout
@@ -61,18 +63,51 @@ def of_row(row: Elementwise, dtype: np.dtype[Any], slow: Compute, most: int) -> 
     return _alone(inputs, out, slow, most)
 
 
+def of_halves(row: Elementwise, dtype: np.dtype[Any], slow: Compute) -> Compute:
+    """A row of halves, computed in float32 and rounded once; `slow` does the same for any operands."""
+    if layout() is None:
+        return slow
+    builder = Builder()
+    with builder.at(None):
+        inputs = _operands(builder, row, dtype)
+        out = builder.node(row, *inputs)
+    return _function(inputs, [_Pass(inputs, [out], exact=False)], [], slow, ALL)
+
+
+def of_cast(op: Cast, source: DType) -> Compute | None:
+    """The elements in another dtype, if there is a kernel."""
+    if not _is_cast(source, op.dtype):
+        return None
+    builder = Builder()
+    with builder.at(None):
+        given = builder.input("x", Type((2,), source))
+        out = builder.node(op, given)
+    return _function([given], [_Pass([given], [out], exact=False)], [], op.evaluate, ALL)
+
+
+def _is_cast(source: DType, dtype: DType) -> bool:
+    """Whether there is a kernel for both that rounds as NumPy; doubles become bfloat16 by way of float32
+    there."""
+    known = source in kernels.IN_PASSES and dtype in kernels.IN_PASSES and layout() is not None
+    return known and not (source is dtypes.float64 and dtype is dtypes.bfloat16)
+
+
 QUICK = {
     "add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum", "minimum", "floor", "ceil", "trunc",
     "copysign", "fmod", "remainder", "floor_divide",
 }  # fmt: skip
 """Rows that NumPy does in one pass, of which a kernel gives the same bits."""
+DIVISIONS = {"floor_divide", "remainder", "fmod"}
+"""Such rows of whole numbers."""
 ROUNDED_OTHERWISE = {"hypot"}
 """Such rows, of which it gives other bits, and much sooner."""
 
 
 def is_quick(row: Op, dtype: np.dtype[Any]) -> bool:
     """Whether it is such a row, and there is a kernel for such elements."""
-    return row.name in QUICK | ROUNDED_OTHERWISE and dtypes.dtype(dtype) in FLOATS and layout() is not None
+    kind = dtypes.dtype(dtype)
+    whole = row.name in DIVISIONS and kind.category == 1 and kind in kernels.IN_PASSES
+    return (whole or (row.name in QUICK | ROUNDED_OTHERWISE and kind in FLOATS)) and layout() is not None
 
 
 def quickly(row: Op, dtype: np.dtype[Any], slow: Compute) -> Compute:
@@ -99,9 +134,9 @@ def _powers(dtype: np.dtype[Any], slow: Compute) -> Compute:
         product = powers.by_products(exponent)
         return None if product is None else _of_formula(product, dtype, 1)
 
-    def power(x: Array, exponent: Array) -> Any:
+    def power(x: Array, exponent: Array, *target: Array) -> Any:
         found = by(float(exponent)) if exponent.ndim == 0 else None
-        return slow(x, exponent) if found is None else found(x)
+        return slow(x, exponent, *target) if found is None else found(x, *target)
 
     return power
 
@@ -147,6 +182,32 @@ def rule_of(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> tuple[list[
     return [*operands, out, cotangent], found
 
 
+def overwriting(inputs: Sequence[Node], output: Node, slow: Compute) -> Compute | None:
+    """An input, or a number, cast and repeated, as a function of the inputs to the list of the output, which
+    takes an array to write to behind them; `slow` gives the list, too."""
+    root, steps = output, 0
+    while isinstance(root.op, Expand | Cast):
+        steps += isinstance(root.op, Cast)
+        (root,) = root.inputs
+    number = root.op.value if isinstance(root.op, Constant) and root.type.size == 1 else None
+    if output.type.size <= FEW_ELEMENTS or steps > 1 or (number is None and root not in inputs):
+        return None
+    if not _is_cast(root.dtype, output.dtype):
+        return None
+    cast = root.builder.node(Cast(output.dtype), root)
+    alone = _Pass([root], [cast], exact=False)
+    if number is None:
+        return _function(inputs, [alone], [0], slow, ALL)
+    of_number = _function([root, *inputs], [alone], [0], lambda _, *given: slow(*given), ALL)
+    return partial(of_number, np.asarray(number).reshape(()))
+
+
+def writes(compute: Compute) -> bool:
+    """Whether it is such a callable, which takes arrays behind its operands, to write results there."""
+    whole = compute.func if isinstance(compute, partial) else compute
+    return getattr(whole, "__name__", "") == "retrograd_elements"
+
+
 class _Pass(NamedTuple):
     """How an output is computed."""
 
@@ -172,17 +233,18 @@ class _Pass(NamedTuple):
         """The output as vectors of what is read."""
         values: dict[Node, Any] = dict(zip(self.read, read))
         for node in self.rows:
-            operands = [values[x] if x in values else _number(x) for x in node.inputs]
+            operands = [_widened(values[x]) if x in values else _number(x) for x in node.inputs]
             with read[0].block.exact() if self.exact and node.op.name in _JOINED else nullcontext():
-                values[node] = apply(node.op, *operands)
-        found: Value = values[self.rows[-1]]
-        return found
+                found = operands[0] if isinstance(node.op, Cast) else apply(node.op, *operands)
+            values[node] = found.to(kernels.IN_PASSES[node.dtype])
+        result: Value = values[self.rows[-1]]
+        return result
 
     def kernel(self) -> int:
         """Where the code is."""
         text = self.text
         if text not in _KERNELS:
-            kinds = [kernels.KINDS[x.dtype] for x in (*self.read, self.rows[-1])]
+            kinds = [kernels.IN_PASSES[x.dtype] for x in (*self.read, self.rows[-1])]
             quick = len(self.rows) <= MOST_TWICE and len(self.read) <= len(kernels.QUICK_ROWS)
             _KERNELS[text] = kernels.of_code(f"pass {text}", self.code, kinds[:-1], kinds[-1], quick)
         return _KERNELS[text]
@@ -195,6 +257,11 @@ class _Pass(NamedTuple):
         return [self.kernel(), out, len(reads), *reads, *rest, *kinds, *rest]
 
 
+def _widened(x: Value) -> Value:
+    """Halves in float32."""
+    return x.to("f32") if x.kind in HALVES else x
+
+
 _JOINED = {"add", "sub", "mul"}
 """Rows of which two are one instruction, with one rounding."""
 _KERNELS: dict[str, int] = {}
@@ -203,20 +270,23 @@ _KERNELS: dict[str, int] = {}
 def _pass(output: Node, inputs: Sequence[Node], exact: bool) -> _Pass | None:
     """Of an output; None where that is not for here."""
     type_ = output.type
-    if output.dtype not in FLOATS:
+    if output.dtype not in TAKEN:
         return None
     rows = [node for node in order([output]) if not isinstance(node.op, Constant)]
     read = list(dict.fromkeys([x for node in rows for x in node.inputs if x in inputs]))
-    if not 0 < len(read) <= MOST_READ or not 0 < len(rows) <= MOST_LINES or _is_one_pass(rows):
+    if not 0 < len(read) <= MOST_READ or not 0 < len(rows) <= MOST_LINES or _is_numpys(rows):
         return None
     if not all(x.type.size == 1 or x.shape == type_.shape for x in rows):
         return None
     return _Pass(read, rows, exact) if all(_is_written(node, output.dtype) for node in rows) else None
 
 
-def _is_one_pass(rows: Sequence[Node]) -> bool:
-    """Whether NumPy has a function that does all."""
-    return len(rows) == 1 and isinstance(rows[0].op, Elementwise) and isinstance(rows[0].op.numpy, np.ufunc)
+def _is_numpys(rows: Sequence[Node]) -> bool:
+    """Whether NumPy does all in one pass, and no kernel the same."""
+    row, dtype = rows[-1].op, rows[-1].dtype.numpy
+    if len(rows) > 1 or not isinstance(row, Elementwise) or not isinstance(row.numpy, np.ufunc):
+        return False
+    return not kernels.is_own(row) and not is_quick(row, dtype)
 
 
 def _is_written(node: Node, dtype: DType) -> bool:
@@ -232,6 +302,8 @@ def _is_written(node: Node, dtype: DType) -> bool:
 
 
 FLOATS = {dtypes.float32, dtypes.float64}
+TAKEN = FLOATS | {dtypes.float16, dtypes.bfloat16}
+"""Dtypes of results. Of halves, each row is rounded."""
 
 
 def _number(node: Node) -> Any:

@@ -31,8 +31,8 @@ from retrograd.compiler.ops.lu import RowsExchanged
 from retrograd.compiler.ops.margins import MultilabelMargins, MultilabelMarginsAdjoint
 from retrograd.compiler.ops.pairs import Distances, DistancesAdjoint, PairDistances, PairsAdjoint
 from retrograd.compiler.ops.reduce import Sum
-from retrograd.compiler.ops.shape import Cast
-from retrograd.compiler.ops.softmax import CausalSoftmax, Logsumexp
+from retrograd.compiler.ops.shape import Cast, Pad
+from retrograd.compiler.ops.softmax import CausalSoftmax, LogSoftmax, Logsumexp, Softmax
 from retrograd.compiler.ops.statistics import Mean
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
@@ -44,9 +44,9 @@ from retrograd.runtime.native.small import (
     solving,
     window_steps,
 )
-from retrograd.runtime.native.small.cuts import Cut, indexed, of_indices
+from retrograd.runtime.native.small.cuts import Cut, indexed, of_indices, of_running
 from retrograd.runtime.native.small.own_kernels import kernel, step
-from retrograd.runtime.native.small.steps import OWN, YIELDING, Steps
+from retrograd.runtime.native.small.steps import MOST_ELEMENTS, OWN, YIELDING, Steps
 
 # ---- alignments --------------------------------------------------------------------------------------------
 
@@ -208,6 +208,20 @@ def _cross_entropy(
         WRITERS[type(whole)](steps, whole, out, each)
 
 
+def _softmax(steps: Steps, op: Softmax | LogSoftmax, out: Array, x: Array) -> None:
+    """Across lines by a kernel; many elements along lines are for loops (`instant/loops.py`)."""
+    before, count, after = prod(x.shape[: op.axis]), x.shape[op.axis], prod(x.shape[op.axis + 1 :])
+    if after == 1:
+        if x.size > MOST_ELEMENTS:
+            raise kernels.NoKernel
+        if (found := steps.expanded(op, [x], out)) is not out:
+            steps.copy(found, out)
+        return
+    steps.read_in_order(x)
+    sizes = [before, count, after, after]
+    step(f"{op.name} across", steps, [out, steps.in_order(x)], sizes, True, of_running(sizes, x.itemsize))
+
+
 def _logsumexp(steps: Steps, op: Logsumexp, out: Array, x: Array) -> None:
     """Over the last axis by a kernel."""
     if op.axes != (x.ndim - 1,):
@@ -317,6 +331,22 @@ def _repeat(steps: Steps, op: Repeat, out: Array, x: Array) -> None:
     steps.copy(np.broadcast_to(apart, parts.shape), parts)
 
 
+def _pad(steps: Steps, op: Pad, out: Array, x: Array) -> None:
+    """What is around the elements, by axis; where there is more between them, it is everywhere first."""
+    rest, fill = out, steps.constant(np.array(op.fill, out.dtype))
+    ends = [n - high for n, high in zip(out.shape, op.high, strict=True)]
+    margins = [out] if any(op.interior) else []
+    for axis, (low, end) in enumerate(zip(op.low, ends, strict=True)):
+        before, inside, after = np.split(rest, [low, end], axis)
+        margins += [] if any(op.interior) else [before, after]
+        rest = inside
+    for margin in margins:
+        if margin.size:
+            steps.copy(np.broadcast_to(fill, margin.shape), margin)
+    steps.read_in_order(x)
+    steps.copy(steps.in_order(x), rest[tuple([slice(None, None, gap + 1) for gap in op.interior])])
+
+
 # ---- triangles ---------------------------------------------------------------------------------------------
 
 
@@ -356,6 +386,8 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     **reduce_steps.WRITERS,
     **window_steps.WRITERS,
     CausalSoftmax: _causal,
+    Softmax: _softmax,
+    LogSoftmax: _softmax,
     BagPlaces: _bag_places,
     BagSum: _bag_sum,
     BagSumAdjoint: _bag_sum_adjoint,
@@ -383,6 +415,7 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
     PRelu: _channels("prelu"),
     PReluAdjoint: _channels("prelu adjoint", 1, 2, 0),
     PReluSlopes: _channels("prelu slopes"),
+    Pad: _pad,
     Repeat: _repeat,
     RowsExchanged: _exchange,
     ScaleShift: _channels("scale shift"),
@@ -392,3 +425,4 @@ WRITERS: dict[type[Op], Callable[..., None]] = {
 """What writes the step of an op."""
 OWN.update(WRITERS)
 YIELDING[CrossEntropy] = 1 << 17
+YIELDING.update(dict.fromkeys((LogSoftmax, Pad, Softmax), 0))  # wherever a graph with them is worth it

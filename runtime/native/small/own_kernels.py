@@ -37,6 +37,8 @@ _FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bag sum adjoint": ("bags.return_sums", ()),
     "bag places": ("bags.places", ()),
     "logsumexp": ("shares.logarithms", ("exp", "log")),
+    "softmax across": ("shares.across", ("exp",)),
+    "log_softmax across": ("shares.logarithms_across", ("exp", "log")),
     "gamma slope": ("quantiles.gamma_slope", ("exp", "expm1")),
     "beta slope": ("quantiles.beta_slope", ("exp", "log1p")),
     "glu": ("gates.glu", ("exp",)),

@@ -21,7 +21,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, TakeAlong
 from retrograd.compiler.ops.row import Types
 from retrograd.compiler.ops.scan import Scan
-from retrograd.compiler.ops.shape import Concat, Pad
+from retrograd.compiler.ops.shape import Concat
 from retrograd.compiler.ops.window import Undiagonal
 from retrograd.runtime.native.layout import layout
 from retrograd.runtime.native.small import equations, kernels, one_pass, own, solving
@@ -99,7 +99,6 @@ _IN_SEVERAL_PASSES = (
     Scan,
     Dot,
     Concat,
-    Pad,
     Undiagonal,
     Put,
     PutAdd,

@@ -1,15 +1,19 @@
-"""Kernels of shares in `Σ exp(x)`: weights of causal attention, the losses of cross entropy, the logarithm.
+"""Kernels of shares in `Σ exp(x)`: weights of causal attention, the losses of cross entropy, the logarithm,
+and all shares of lines that lie side by side.
 
 In flow arrays, the result first, and the sizes of a step; out flows 0, or 1 where elements are for others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
+from typing import Any, TypeVar
 
 from retrograd.compiler.native.language import (
     Array,
     Record,
+    Vector,
     cast,
     chosen,
     inlined,
@@ -27,8 +31,11 @@ from retrograd.runtime.native.small.lanes import LANES, VA, A, One
 def exp(x: VA) -> VA: ...
 
 
+V = TypeVar("V", bound=Vector[Any, Any])
+
+
 @chosen
-def log(x: One) -> One: ...
+def log(x: V) -> V: ...
 
 
 # ---- of causal attention: softmax along the keys up to a query's place -------------------------------------
@@ -147,4 +154,57 @@ def logarithms(arrays: Array[Memory], sizes: Rows) -> int:
         to[row] = reduce(lambda one, other: one + other, total) + reduce(
             lambda one, other: max(one, other), most
         )
+    return 0
+
+
+# ---- of lines that lie side by side ------------------------------------------------------------------------
+class Lines(Record):
+    before: int
+    count: int
+    """Elements of a line."""
+    after: int
+    """Lines side by side."""
+    apart: int
+    """From one element of a line to the next."""
+
+
+@native
+def across(arrays: Array[Array[A]], sizes: Lines) -> int:
+    """Arrays: shares, elements."""
+    return by_the_sum(
+        arrays, sizes, lambda share, low: share, lambda total: 1.0 / total, lambda x, part: x * part
+    )
+
+
+@native
+def logarithms_across(arrays: Array[Array[A]], sizes: Lines) -> int:
+    """Arrays: logarithms of shares, elements."""
+    return by_the_sum(
+        arrays, sizes, lambda share, low: low, lambda total: log(total), lambda x, total: x - total
+    )
+
+
+@inlined
+def by_the_sum(
+    arrays: Array[Array[A]], sizes: Lines, kept: Callable[[VA, VA], VA], of_sum: Callable[[VA], VA],
+    join: Callable[[VA, VA], VA],
+) -> int:  # fmt: skip
+    """Of each element what is kept of its share and of how far it lies below the greatest of its line, joined
+    with a function of the shares' sum; a vector of lines after the other."""
+    count, step, length = sizes.count, sizes.apart, sizes.count * sizes.apart
+    for i in range(sizes.before):
+        for at in range(0, sizes.after, LANES):
+            to, x, left = arrays[0] + (i * length + at), arrays[1] + (i * length + at), sizes.after - at
+            most, total = cast(VA, -inf), cast(VA, 0.0)
+            for k in range(count):
+                found = take(VA, x + k * step, left, 0.0)
+                most = select(most > found, most, found)
+            for j in range(count):
+                low = take(VA, x + j * step, left, 0.0) - most
+                share = exponential(low)
+                put(to + j * step, kept(share, low), left)
+                total = total + share
+            whole = of_sum(total)
+            for m in range(count):
+                put(to + m * step, join(take(VA, to + m * step, left, 0.0), whole), left)
     return 0

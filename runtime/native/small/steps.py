@@ -435,7 +435,7 @@ def _lengthwise(x: Array, op: Scan) -> Array:
 def native(entry: str, words: Sequence[int], slow: Compute, kept: object) -> Compute:
     """The native callable of a record; `slow` does the same for any arguments."""
     record = struct.pack(f"<{len(words)}Q", *[w % (1 << 64) for w in words])
-    return builtin("small", None, _library().address(entry), (record, slow, kept))
+    return builtin(entry, None, _library().address(entry), (record, slow, kept))
 
 
 @cache
