@@ -49,7 +49,7 @@ def elements(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int) -> rg.Tens
 
 
 def outcome(f: Callable[..., Any], *operands: Any) -> Any:
-    """What a call gives, in bits, or how it fails."""
+    """What a call gives, in bits (but that of a NaN, which has no sign), or how it fails."""
     try:
         result = f(*operands)
     except RetrogradError as error:
@@ -57,6 +57,8 @@ def outcome(f: Callable[..., Any], *operands: Any) -> Any:
     if result is NotImplemented:
         return result
     array = result.detach().numpy()
+    if array.dtype.kind in "fV":
+        array = np.where(array != array, np.full_like(array, np.nan), array)
     return array.dtype, array.shape, array.tobytes(), result.grad_fn and result.grad_fn.name()
 
 
