@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = ("retrograd", "jax", "torch")
-_SECONDS, _LEAST, _MOST = 0.5, 5, 2000
+_SECONDS, _LEAST, _MOST = 0.5, 3, 2000
 """How long calls are made, and how many at least and at most."""
 
 

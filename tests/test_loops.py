@@ -46,7 +46,7 @@ from retrograd.compiler.ir.loops import (
 from retrograd.compiler.ir.rewriting import Rewriter
 from retrograd.compiler.ir.verify import verify_graph, verify_loops
 from retrograd.compiler.lower import lower
-from retrograd.compiler.ops.contract import dot
+from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.index import put, put_add, take
 from retrograd.compiler.ops.reduce import amax, spread, sum_
 from retrograd.compiler.ops.rows import rows
@@ -406,6 +406,22 @@ def test_gradients_by_rows_read_apart_are_stored_in_their_places() -> None:
     assert sum(isinstance(e, Within) for k in serial.kernels for e in expressions(k.body)) == 0
     for axis, sizes in ((0, (5, 40)), (1, (4, 6))):
         assert_same(lambda x, axis=axis: halves_joined(x, axis), sample(sizes, float64))
+
+
+def test_a_sum_of_short_products_is_one_product() -> None:
+    """What else is added is added to it; few, long ones and what others read are computed as they were."""
+    for count, inner, read, products in ((5, 2, 0, 1), (5, 2, 1, 2), (3, 2, 0, 3), (5, 20, 0, 5)):
+
+        def total(x: Value, y: Value, z: Value, read: int = read) -> list[Value]:
+            rows_of = [[squeeze(narrow(v, 0, k, k + 1), [0]) for k in range(v.shape[0])] for v in (x, y)]
+            each = [dot(transpose(a), b) for a, b in zip(*rows_of)]
+            return [sum(each, start=z), *(rows.exp(value) for value in each[:read])]
+
+        x, y = sample((count, inner, 9), float64), sample((count, inner, 8), float64, 1)
+        z = sample((9, 8), float64, 2)
+        joined = join_parts(rebuild(rebuild(graph_of(total, x, y, z), Expanding()), Simplifying()))
+        assert [node.op.name for node in joined.nodes].count("dot") == products
+        assert_same(total, x, y, z)
 
 
 def halves_joined(x: Value, axis: int) -> list[Value]:

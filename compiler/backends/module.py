@@ -35,7 +35,7 @@ KINDS = {
 """How values of each dtype are computed."""
 
 
-_NAMED = re.compile(r"@([\w.]+)")
+_NAMED, _QUOTED = re.compile(r"@([\w.]+)"), re.compile(r'@"[^"]*"')
 _PIECE = 120
 """Lines of text that are worth a module of their own, which costs LLVM a millisecond."""
 
@@ -114,8 +114,8 @@ class Module:
             if name in named:
                 named |= set(_NAMED.findall(declaration))
                 needed.append(declaration)
-        whole = "\n".join([text, *needed])
-        needed += [declaration for name, declaration in self._headers[: self._given] if name in whole]
+        called = {name for part in (text, *needed) for name in _QUOTED.findall(part)}
+        needed += [declaration for name, declaration in self._headers[: self._given] if name in called]
         return "\n".join([text, *needed, self._group(), ""])
 
     def _group(self) -> str:

@@ -1,10 +1,13 @@
-"""Graph → Graph: a sum of parts that lie beside each other becomes their concatenation.
+"""Graph → Graph: a sum of parts that lie beside each other becomes their concatenation, and a sum of products
+one product of theirs.
 
     pad(a, after a) + pad(b, before b)   →   concat(a, b)
+    dot(a, x) + dot(b, y)                →   dot(concat(a, b), concat(x, y))
 
-The derivative by rows of a matrix that were read one by one (`x[0]`, `x[1]`, `unbind`, `chunk`) is such a
-sum. Concatenation costs nothing where each part is stored in its place at once (`lower/parts.py`); the sum
-would ask of every element in which part it lies.
+The derivative by rows of a matrix that were read one by one (`x[0]`, `x[1]`, `unbind`, `chunk`) is a sum of
+the first kind, that by a weight which all steps of a recurrent network share one of the second. Concatenation
+costs nothing where each part is stored in its place at once (`lower/parts.py`); the sum would ask of every
+element in which part it lies, or write and read all of a product for each term.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from retrograd.compiler.ir.graph import OPS, Builder, Graph, Input, Node
-from retrograd.compiler.ops.shape import Pad, concat, expand
+from retrograd.compiler.ops.contract import Dot, dot, transpose
+from retrograd.compiler.ops.shape import Pad, Permute, concat, expand
 
 _ENOUGH = 4
 """So many parts are put together first even where other terms remain to be added."""
@@ -21,7 +25,7 @@ _ENOUGH = 4
 
 def join_parts(graph: Graph) -> Graph:
     """The graph with such sums replaced."""
-    if not any(isinstance(node.op, Pad) for node in graph.nodes):
+    if not any(isinstance(node.op, Pad | Dot) for node in graph.nodes):
         return graph
     uses = Counter(i for node in graph.nodes for i in node.inputs)
     uses.update(graph.outputs)
@@ -35,7 +39,7 @@ def join_parts(graph: Graph) -> Graph:
         for node in graph.nodes:
             if node not in inner:
                 builder.where = node.where
-                joined = _joined(_terms(node, inner), known) if _adds(node) else None
+                joined = _joined(_terms(node, inner), uses, known) if _adds(node) else None
                 known[node] = _plain(builder, node, inner, known) if joined is None else joined
     return Graph(graph.name, tuple(builder.inputs), tuple(known[n] for n in graph.outputs))
 
@@ -71,7 +75,13 @@ def _terms(node: Node, inner: set[Node]) -> list[Node]:
     return found
 
 
-def _joined(terms: Sequence[Node], known: dict[Node, Node]) -> Node | None:
+def _joined(terms: Sequence[Node], uses: Counter[Node], known: dict[Node, Node]) -> Node | None:
+    """The sum, if it is worth while to put parts of it together."""
+    joined = _concatenated(terms, known)
+    return _multiplied(terms, uses, known) if joined is None else joined
+
+
+def _concatenated(terms: Sequence[Node], known: dict[Node, Node]) -> Node | None:
     """The sum, if it is worth while to put parts along one axis together."""
     shapes = {t.shape for t in terms}
     if len(shapes) > 1 or len(terms) < 2:
@@ -98,6 +108,36 @@ def _joined(terms: Sequence[Node], known: dict[Node, Node]) -> Node | None:
     for term in rest:
         total = total + known[term]
     return total
+
+
+def _multiplied(terms: Sequence[Node], uses: Counter[Node], known: dict[Node, Node]) -> Node | None:
+    """The sum, if so many of its terms are short products that they had better be one."""
+    short = [t for t in terms if _is_short(t) and uses[t] == 1]
+    if len(short) < _ENOUGH:
+        return None
+    left, right = (_beside([t.inputs[side] for t in short], 1 - side, known) for side in range(2))
+    total: Node = dot(left, right)
+    for term in terms:
+        if term not in short:
+            total = total + known[term]
+    return total
+
+
+def _is_short(node: Node) -> bool:
+    """Is it a product of matrices that are smaller together than the result?"""
+    if not isinstance(node.op, Dot) or len(node.shape) != 2:
+        return False
+    (rows, columns), inner = node.shape, node.inputs[0].shape[1]
+    return (rows + columns) * inner <= rows * columns
+
+
+def _beside(matrices: Sequence[Node], axis: int, known: dict[Node, Node]) -> Node:
+    """One after the other along an axis; those that are transposed, as they were before."""
+    turned = all(isinstance(m.op, Permute) for m in matrices)
+    parts = [known[m.inputs[0] if turned else m] for m in matrices]
+    joined: Node = concat(parts, 1 - axis if turned else axis)
+    found: Node = transpose(joined) if turned else joined
+    return found
 
 
 def _place(node: Node) -> tuple[int, int] | None:

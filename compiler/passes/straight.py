@@ -10,7 +10,8 @@ It is a proof or nothing: what is not understood is taken to be unsafe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from math import prod
 
 from retrograd.compiler.ir.expressions import Buffer, Expression, Load, Space, loaded, operands_first
@@ -30,15 +31,17 @@ from retrograd.compiler.ir.loops import (
     expressions,
     walk,
 )
+from retrograd.compiler.record import record
 
 
 def straight(program: Program, updates: Mapping[int, int]) -> frozenset[int]:
     """Of the outputs that are updates of inputs (by their numbers), those that are safe."""
     accesses = [touched(kernel) for kernel in program.kernels] if updates else []
+    blocks = cache(lambda k: [*_blocks(program.kernels[k].body, ())])
     return frozenset(
         output
         for output, place in updates.items()
-        if _is_safe(program, accesses, program.inputs[place], program.outputs[output])
+        if _is_safe(program, accesses, blocks, program.inputs[place], program.outputs[output])
     )
 
 
@@ -54,7 +57,7 @@ def straight_in_launches(program: Program, launches: Program, updates: Mapping[i
 
 def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
     accesses = [touched(kernel) for kernel in launches.kernels]
-    stored = [k for k, (written, read) in enumerate(accesses) if target in written | read]
+    stored = _touching(accesses, target)
     if len(stored) != 1 or any(source in read for _, read in accesses[stored[0] + 1 :]):
         return False
     body = launches.kernels[stored[0]].body
@@ -63,32 +66,60 @@ def _stays_safe(launches: Program, source: Buffer, target: Buffer) -> bool:
     return all(index in places for index in loads)
 
 
-def _is_safe(program: Program, accesses: Sequence[Touched], source: Buffer, target: Buffer) -> bool:
-    stored = [k for k, (written, read) in enumerate(accesses) if target in written | read]
+def _touching(accesses: Sequence[Touched], buffer: Buffer) -> list[int]:
+    """The kernels that write or read it."""
+    return [k for k, (written, read) in enumerate(accesses) if buffer in written or buffer in read]
+
+
+def _is_safe(
+    program: Program,
+    accesses: Sequence[Touched],
+    blocks: Callable[[int], Sequence[_Block]],
+    source: Buffer,
+    target: Buffer,
+) -> bool:
+    stored = _touching(accesses, target)
     if len(stored) != 1 or any(source in read for _, read in accesses[stored[0] + 1 :]):
         return False
     if stored[0] < program.gate:
         return False
-    kernel = program.kernels[stored[0]]
     if target in accesses[stored[0]][1]:
         return False
     times = 0
-    for block, around in _blocks(kernel.body, ()):
+    for block in blocks(stored[0]):
         if not _block_is_safe(block, source, target):
             return False
-        stores = sum(isinstance(s, Store) and s.buffer is target for s in block)
-        executions = _executions(around) if stores else 0
+        stores = sum(step.buffer is target for step in block.steps)
+        executions = _executions(block.around) if stores else 0
         if executions is None:
             return False
         times += stores * executions
     return times == target.size
 
 
-def _blocks(
-    statements: Sequence[Statement], around: tuple[For, ...]
-) -> Iterator[tuple[Sequence[Statement], tuple[For, ...]]]:
-    """The statements of each pair of braces, with the loops around them."""
-    yield statements, around
+@record(slots=True)
+class _Step:
+    """What a statement writes, and what it is the first in its block to load: an earlier statement's
+    values are not computed, nor read, again."""
+
+    buffer: Buffer
+    index: Index | None
+    """Where it stores; None if it accumulates or exchanges."""
+    loads: list[Load]
+
+
+@record(slots=True)
+class _Block:
+    """What stands in a pair of braces, but not in those inside."""
+
+    steps: list[_Step]
+    around: tuple[For, ...]
+    """The loops around it."""
+
+
+def _blocks(statements: Sequence[Statement], around: tuple[For, ...]) -> Iterator[_Block]:
+    """Each pair of braces."""
+    yield _Block(_steps(statements), around)
     for statement in statements:
         if isinstance(statement, For | Local | If | Routine | Windowed):
             inner = (*around, statement) if isinstance(statement, For) else around
@@ -115,26 +146,33 @@ def _executions(around: tuple[For, ...]) -> int | None:
     return times * prod(extents.values())
 
 
-def _block_is_safe(block: Sequence[Statement], source: Buffer, target: Buffer) -> bool:
-    """Whether in one pair of braces (not in those inside) an element of the source is only read before the
-    same element of the target is stored."""
+def _steps(statements: Sequence[Statement]) -> list[_Step]:
+    """Those of the statements that write."""
+    found: list[_Step] = []
+    known: set[Expression] = set()
+    for s in statements:
+        if isinstance(s, Store | Accumulate | Exchange):
+            roots = [] if isinstance(s, Exchange) else [*loaded(s.index), s.value]
+            new = operands_first(roots).keys() - known
+            known |= new
+            loads = [e for e in new if isinstance(e, Load)]
+            found.append(_Step(s.buffer, s.index if isinstance(s, Store) else None, loads))
+    return found
+
+
+def _block_is_safe(block: _Block, source: Buffer, target: Buffer) -> bool:
+    """Whether an element of the source is only read before the same element of the target is stored."""
     stores: list[Index] = []
     loads: list[Index] = []
-    known: set[Expression] = set()  # what an earlier statement has computed is not computed, nor read, again
-    for statement in block:
-        if not isinstance(statement, Store | Accumulate | Exchange):
-            continue
-        if not isinstance(statement, Store) and statement.buffer is target:
+    for step in block.steps:
+        if step.index is None and step.buffer is target:
             return False
-        roots = [] if isinstance(statement, Exchange) else [*loaded(statement.index), statement.value]
-        new = operands_first(roots).keys() - known
-        known |= new
-        own = [e.index for e in new if isinstance(e, Load) and e.buffer is source]
+        own = [e.index for e in step.loads if e.buffer is source]
         if own and stores:
             return False
         loads += own
-        if isinstance(statement, Store) and statement.buffer is target:
-            stores.append(statement.index)
+        if step.index is not None and step.buffer is target:
+            stores.append(step.index)
     return all(index in stores for index in loads) and len(set(stores)) <= 1
 
 

@@ -199,10 +199,10 @@ def _record(
 ) -> None:  # fmt: skip
     """Give the results their history."""
     ways = [body.outer(x) for x in (*body.left, *body.stacked)]
-    known = {x: k for k, x in enumerate((*body.carried, *body.scanned))}
-    around = list(dict.fromkeys(edge for way in ways for edge in way if edge not in known))
+    given = (*body.carried, *body.scanned)
+    around = list(dict.fromkeys(edge for way in ways for edge in way if edge not in set(given)))
     operands = [edge_of(x) for x in (*inits, *xs)]
-    tracked = {x for x, edge in zip(known, operands) if edge is not None}.union(around)
+    tracked = {x for x, edge in zip(given, operands, strict=True) if edge is not None}.union(around)
     while more := [x for x, way in zip(body.carried, ways) if x not in tracked and tracked.intersection(way)]:
         tracked.update(more)
     has = [*(x in tracked for x in body.carried), *map(bool, map(tracked.intersection, ways[len(inits) :]))]
@@ -258,10 +258,8 @@ class LoopBackward(GradNode):
         assert isinstance(op, Loop)
         found = Tensor(result(self.loop, op.histories[place]))
         if carried[place] in self.tracked:
-            found._edge, found._requires_grad = (
-                Output(self, len(carried) + len(self.body.stacked) + place),
-                True,
-            )
+            number = len(carried) + len(self.body.stacked) + place
+            found._edge, found._requires_grad = Output(self, number), True
         return found
 
 
@@ -336,5 +334,6 @@ def _way_back(
 
 
 def zeros(trace: Trace, like: Tensor) -> Tensor:
+    """Zeros of a Tensor's type."""
     kind = trace.lift(like).type
     return Tensor(expand(trace.builder.constant(0, kind.dtype), kind.shape))

@@ -13,7 +13,7 @@ Python, but for what LAPACK computes.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from threading import get_ident
@@ -24,7 +24,7 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array, Graph, Node, Type
 from retrograd.compiler.native.language import Record, places, words
 from retrograd.compiler.ops.loop import Loop, Result
-from retrograd.compiler.passes.hosted import stages
+from retrograd.compiler.passes.hosted import Stage, stages
 from retrograd.compiler.passes.trim import read_of
 from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.native import cpu, looping
@@ -106,10 +106,10 @@ class LoopedProgram(Staged, NativeProgram):
     """
 
     def _made(self) -> tuple[Code, Entered]:
-        written = _Written(self._placed)
+        written = _Written(self._placed, self._updates)
         self._written = written
         self.programs: list[Any] = written.programs
-        code = Code("enter", written.arena_bytes, 1, True, [], [], None, [])
+        code = Code("enter", written.arena_bytes, 1, True, written.straight, [], None, [])
         return code, written
 
     def failure(self, arrays: Sequence[Array]) -> BaseException:
@@ -121,7 +121,7 @@ class LoopedProgram(Staged, NativeProgram):
 class _Written:
     """A graph with loops, written down: its records, and what they need to be there."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, updates: Mapping[int, int]) -> None:
         self._graph = graph
         self.programs: list[NativeProgram] = []
         self.arena_bytes = self._scratch_bytes = 0
@@ -129,9 +129,13 @@ class _Written:
         self._records = _Records()
         self._called: dict[int, _Called] = {}
         self._hosted: list[_Hosted] = []
+        self._straight: set[Node] = set()
         self._scratch = self._slot("arena")
         inputs = {node: self._slot("operand") for node in graph.inputs}
-        steps, results = self._steps(graph, inputs)
+        updated = {graph.outputs[k]: graph.inputs[place] for k, place in updates.items()}
+        steps, results = self._steps(graph, inputs, updated)
+        self.straight = [k for k in sorted(updates) if graph.outputs[k] in self._straight]
+        """Outputs that may be written where the inputs lie that they are updates of."""
         self._plan, self._state = self._finish(steps, list(inputs.values()), results)
 
     @property
@@ -156,15 +160,23 @@ class _Written:
         self.arena_bytes += -(-size // _ALIGNMENT) * _ALIGNMENT
         return self._slot("arena", place)
 
-    def _steps(self, graph: Graph, slots: dict[Node, int]) -> tuple[list[At], list[int]]:
-        """The steps that compute a graph whose inputs are in these slots, and the slots of its outputs."""
+    def _steps(
+        self, graph: Graph, slots: dict[Node, int], updated: Mapping[Node, Node] | None = None
+    ) -> tuple[list[At], list[int]]:
+        """The steps that compute a graph whose inputs are in these slots, and the slots of its outputs. The
+        last one may write what is `updated` where the inputs lie: nothing reads them after it."""
         steps: list[At] = []
         given: dict[Node, int] = {}
         known, results = dict(slots), dict[Node, list[int]]()
-        for stage in stages(graph):
+        parts = stages(graph)
+        for stage in parts:
             if stage.gives:
                 made = {node: self._room(node.type.nbytes) for node in stage.gives}
-                steps.append(self._program(stage.graph, [known[n] for n in stage.takes], list(made.values())))
+                ends = stage is parts[-1] and not stage.hosted
+                updates = _within(stage, updated) if updated and ends else {}
+                takes = [known[n] for n in stage.takes]
+                steps.append(self._program(stage.graph, takes, list(made.values()), updates))
+                self._straight |= {stage.gives[k] for k in self.programs[-1].straight}
                 given |= made
                 known = made | known
             for node in stage.hosted:
@@ -179,8 +191,8 @@ class _Written:
                     steps.append(self._host(node, [known[i] for i in node.inputs], known[node]))
         return steps, [given.get(n, known[n]) for n in graph.outputs]
 
-    def _program(self, graph: Graph, takes: list[int], gives: list[int]) -> At:
-        program = NativeProgram(graph)
+    def _program(self, graph: Graph, takes: list[int], gives: list[int], updates: dict[int, int]) -> At:
+        program = NativeProgram(graph, updates)
         self.programs.append(program)
         code = program.code
         constants = [self._slot("fixed", array.ctypes.data) for array in code.constants]
@@ -317,6 +329,15 @@ class _Written:
         inputs = called.program.graph.inputs
         there = image[called.given :]
         return called.program.failure([_seen(int(at), n.type) for at, n in zip(there, inputs)])
+
+
+def _within(stage: Stage, updated: Mapping[Node, Node]) -> dict[int, int]:
+    """The outputs of a stage that are updates of inputs of its own, by their numbers there."""
+    return {
+        stage.gives.index(new): stage.takes.index(old)
+        for new, old in updated.items()
+        if new in stage.gives and old in stage.takes
+    }
 
 
 def _seen(address: int, kind: Type) -> Array:
