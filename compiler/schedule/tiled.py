@@ -41,8 +41,8 @@ _LINE = 64
 """Bytes of a line of the cache."""
 _TILED, _SPLIT, _GATHERED, _FETCHED, _BEGUN = 0.42, 12, 60, 8, 200_000
 """What a multiply-add on tiles, the splitting of an element of the image, or of the weights, the fetching of
-a weight's parts for a band, if all are more than `_NEAR`, and the beginning take, in multiply-adds of vectors:
-measured on a processor of Intel's, family 6, model 167."""
+a weight's parts for a band, if all are more than `_NEAR`, and the beginning take, in multiply-adds of
+vectors: measured on a processor of Intel's, family 6, model 167."""
 _WORTH = 0.85
 """It must take so much less time: elements may turn out not to allow it."""
 _NEAR = 1 << 20
