@@ -104,7 +104,7 @@ SHAPES = {
     "a line with padding": ((2, 64, 24, 24), (64, 64, 1, 3), {"padding": (0, 1)}),
     "a column": ((2, 64, 24, 24), (64, 64, 3, 1), {}),
     "a column with padding": ((2, 64, 24, 24), (64, 64, 3, 1), {"padding": (1, 0)}),
-    "many channels": ((8, 512, 7, 7), (512, 512, 3, 3), {"padding": (1, 1)}),
+    "many channels": ((4, 256, 14, 14), (256, 256, 3, 3), {"padding": (1, 1)}),
 }
 
 

@@ -39,11 +39,14 @@ _WORD = 4
 """Bytes of an element, and of a word of two elements' parts."""
 _LINE = 64
 """Bytes of a line of the cache."""
-_TILED, _SPLIT, _GATHERED, _BEGUN = 0.42, 12, 60, 200_000
-"""What a multiply-add on tiles, the splitting of an element of the image, or of the weights, and the
-beginning take, in multiply-adds of vectors: measured on a processor of Intel's, family 6, model 167."""
+_TILED, _SPLIT, _GATHERED, _FETCHED, _BEGUN = 0.42, 12, 60, 8, 200_000
+"""What a multiply-add on tiles, the splitting of an element of the image, or of the weights, the fetching of
+a weight's parts for a band, if all are more than `_NEAR`, and the beginning take, in multiply-adds of
+vectors: measured on a processor of Intel's, family 6, model 167."""
 _WORTH = 0.85
 """It must take so much less time: elements may turn out not to allow it."""
+_NEAR = 1 << 20
+"""Bytes of the parts of weights that stay in the second-level cache."""
 _KEPT = 3 << 18
 """Bytes of the parts of a band: they stay in the second-level cache, beside weights and sums."""
 _TASKS, _FEWEST_LINES, _SHARED = 8, 8, 1 << 21
@@ -315,8 +318,11 @@ class _Shape:
         lines = self.lines.step * (cut.band - 1) + self.lines.beyond + 1
         image = self._items * cut.bands * cut.chunks * lines * self.places.reach * inner
         weights = (self.batch.extent if self.batch else 1) * rows * inner * self._taps
+        parts = 2 * _PARTS * rows * inner * self._taps
+        fetched = weights * self._items * cut.bands * _FETCHED if parts > _NEAR else 0
         tiled = tiles * _LINES * _LINES * inner * self._taps * _TILED
-        return tiled + image * _SPLIT + weights * _GATHERED + _BEGUN < _WORTH * self._items * self._products
+        beside = image * _SPLIT + weights * _GATHERED + fetched + _BEGUN
+        return tiled + beside < _WORTH * self._items * self._products
 
     # ---- what follows ----
 
