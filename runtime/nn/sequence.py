@@ -39,8 +39,9 @@ Rest = Sequence[Tensor | None]
 """What a step has besides its share and state: weight, bias, and the weight of a projection if any."""
 
 
-_UNROLLED = 8
-"""Steps up to which a compiled function has one after the other."""
+_UNROLLED = 64
+"""Steps up to which a compiled function has one after the other: that runs up to a third faster than a loop, and
+takes so many times as long to compile."""
 
 
 class Weights(NamedTuple):
