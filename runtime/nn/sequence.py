@@ -40,8 +40,8 @@ Rest = Sequence[Tensor | None]
 
 
 _UNROLLED = 64
-"""Steps up to which a compiled function has one after the other: that runs up to a third faster than a loop, and
-takes so many times as long to compile."""
+"""Steps up to which a compiled function has one after the other: that runs up to a third faster than a loop,
+and takes as many times as long to compile."""
 
 
 class Weights(NamedTuple):
