@@ -317,6 +317,31 @@ def test_a_recurrent_layer_is_one_loop(kind: str) -> None:
     assert sum(isinstance(n.op, Loop) for n in compiled.trace(x).graph.nodes) == 4
 
 
+def test_what_is_not_chosen_is_not_done() -> None:
+    """Not even where it is the same in all turns, and could be done before."""
+    singular, places = rg.zeros(3, 3), rg.tensor([0, 9, 1])
+
+    @rg.compile_grad
+    def guarded(xs: Any) -> Any:
+        def step(h: Any, x: Any) -> Any:
+            h = rg.cond(x.sum() > 100, lambda: rg.linalg.solve(singular, xs[0]), lambda: h + x)
+            return rg.cond(x.sum() > 100, lambda: xs[0][places], lambda: h), None
+
+        return rg.scan(step, rg.zeros(3), xs)[0].sum()
+
+    @rg.compile_grad
+    def never(xs: Any) -> Any:
+        def turn(h: Any) -> Any:
+            return (h + xs[0][places] + rg.linalg.solve(singular, xs[0]),)
+
+        return rg.while_loop(lambda h: h.sum() > 1e9, turn, (xs[0],))[0].sum()
+
+    assert guarded.grad(rg.ones(4, 3)).tolist() == np.ones((4, 3)).tolist()
+    assert never.grad(rg.ones(4, 3)).sum().item() == 3
+    with pytest.raises((LinearAlgebraError, DimensionError)):
+        guarded(rg.ones(4, 3) * 100)
+
+
 def test_one_program_serves_any_number_of_turns() -> None:
     @rg.compile_grad
     def doubled(x: Any) -> Any:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from itertools import islice
 from math import prod
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -310,6 +311,10 @@ class Builder:
             found = Node(self, op, inputs, op.infer(*[i.type for i in inputs]), where)
             self._nodes[op, inputs] = found
         return found
+
+    def made(self, before: int = 0) -> list[Node]:
+        """The nodes there are, in order, without so many that were there first."""
+        return list(islice(self._nodes.values(), before, None))
 
     def line(self, op: Op, inputs: Sequence[Node]) -> Location | None:
         """Where an op was applied to these nodes."""

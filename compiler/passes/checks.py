@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DimensionError, Location, RetrogradError, mirrored
-from retrograd.compiler.ir.graph import Constant, Graph, Node
+from retrograd.compiler.ir.graph import Constant, Graph, Node, Op
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
 from retrograd.compiler.ops.iota import Iota
@@ -22,6 +22,15 @@ from retrograd.compiler.ops.reduce import any_
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Movement
 from retrograd.compiler.ops.sort import Argsort
+
+_INDEXED = (Take, TakeAlong, PutAdd, PutAlongAdd, PutAlongJoined, Put)
+
+
+def may_fail(op: Op) -> bool:
+    """Whether an op may refuse elements of its operands, or never end, where it runs."""
+    if isinstance(op, Composite):
+        return type(op).admits is not Composite.admits
+    return op.hosted or isinstance(op, _INDEXED)
 
 
 @dataclass(frozen=True, slots=True)

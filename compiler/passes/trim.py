@@ -14,6 +14,7 @@ from retrograd.compiler.adjoint import CHEAP, cut
 from retrograd.compiler.ir.graph import Builder, Graph, Input, Node, interpret, order
 from retrograd.compiler.ops.loop import Loop, Result, result
 from retrograd.compiler.ops.shape import expand
+from retrograd.compiler.passes.checks import may_fail
 from retrograd.compiler.record import replace
 
 
@@ -98,4 +99,7 @@ class _Part:
                 varying.add(node)
         read = dict.fromkeys(i for n in nodes if n in varying for i in n.inputs) | dict.fromkeys(self._ends)
         heavy = {n for n in nodes if not isinstance(n.op, CHEAP)}
-        return [n for n in read if n not in varying and heavy.intersection(order([n]))]
+        surely = isinstance(self._whole.turns, int)
+        stays = {n for n in nodes if not surely and may_fail(n.op)}
+        same = {n: set(order([n])) for n in read if n not in varying}
+        return [n for n, parts in same.items() if parts & heavy and not parts & stays]

@@ -26,6 +26,7 @@ from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Input, Leaf, Node, Type, Value, order
 from retrograd.compiler.ops.loop import Loop, result, unkept
 from retrograd.compiler.ops.shape import Movement, expand
+from retrograd.compiler.passes.checks import may_fail
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.engine import Pass, as_cotangent, as_tensor
 from retrograd.runtime.device import CPU
@@ -61,6 +62,8 @@ class Body:
     """What is kept of each turn."""
     go: Tensor | None = None
     """Whether there is another one."""
+    own: Container[Node] = ()
+    """What may fail of that which was written down for it."""
 
     def outer(self, tensor: Tensor) -> list[Edge]:
         """Where the history of a result leaves the turn: its placeholders, and Tensors around the loop."""
@@ -110,7 +113,7 @@ def traced(
     age = next(orders)
     given = [placeholder(trace, label, kind, tracked) for label, kind in carried]
     rows = [placeholder(trace, label, kind, tracked) for label, kind in scanned]
-    mutated, draws = dict(trace.mutated), len(trace.draws)
+    mutated, draws, before = dict(trace.mutated), len(trace.draws), len(trace.builder.made())
     operands = [x.clone() for x in (*given, *rows)]
     versions = [x._version for x in operands]
     left, stacked, go = turn(operands[: len(given)], operands[len(given) :])
@@ -126,7 +129,8 @@ def traced(
             "they would be the same in each turn",
             "draw them before the loop, a row for each turn, and scan over them",
         )
-    return Body(name, age, given, rows, left, stacked, go)
+    own = {n for n in trace.builder.made(before) if may_fail(n.op)}
+    return Body(name, age, given, rows, left, stacked, go, own)
 
 
 def repeat(
@@ -146,7 +150,9 @@ def repeat(
     rows = {**(known or {}), **dict(zip(map(trace.lift, body.scanned), map(trace.lift, xs), strict=True))}
     ends = [trace.lift(x) for x in (*body.left, *body.stacked)]
     asked = [] if body.go is None else [trace.lift(body.go)]
-    varying = _varying([*ends, *asked], [*given, *(n for n in rows if isinstance(n.op, Input))])
+    surely = isinstance(turns, int)  # there is a turn, so what it does may be done before
+    own = () if surely else body.own
+    varying = _varying([*ends, *asked], [*given, *(n for n in rows if isinstance(n.op, Input))], own)
     taken = _taken(varying, [*ends, *asked], given, rows)
     offered = [n for n in varying if STATE.grad and n not in given and n not in rows and not unkept(n.type)]
     starts = [*given, *taken]
@@ -161,13 +167,13 @@ def repeat(
     return results
 
 
-def _varying(ends: Sequence[Node], starts: Iterable[Node]) -> dict[Node, None]:
-    """What is another value in each turn, in order. Movement that makes more of a value is done in the turn,
-    too."""
+def _varying(ends: Sequence[Node], starts: Iterable[Node], own: Container[Node]) -> dict[Node, None]:
+    """What is another value in each turn, in order, and what else is done there: its `own`, and movement that
+    makes more of a value."""
     found: dict[Node, None] = dict.fromkeys(starts)
     for node in order(ends):
         grows = isinstance(node.op, Movement) and node.type.nbytes > node.inputs[0].type.nbytes
-        if grows or any(i in found for i in node.inputs):
+        if grows or node in own or any(i in found for i in node.inputs):
             found[node] = None
     return found
 
