@@ -62,7 +62,7 @@ def joint(graph: Graph, wrt: Sequence[int], seeds: Literal["one", "given"] = "on
             )
         seeded = [(loss, _full(loss, 1))]
     else:
-        floating = [n for n in graph.outputs if n.dtype.is_floating_point]
+        floating = [n for n in graph.outputs if n.dtype.is_inexact]
         taken = {n.op.label for n in graph.inputs if isinstance(n.op, Input)}
         seeded = [(n, builder.input(_fresh(f"ct{k}", taken), n.type)) for k, n in enumerate(floating)]
     total: dict[Node, Node] = {}

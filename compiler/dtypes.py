@@ -2,8 +2,8 @@
 
 A `DType` is a singleton: compare with `is`. In a graph it prints by its short name (`f32`); to the user it
 prints as in PyTorch (`torch.float32`). Promotion follows PyTorch: a result has the highest *category* (bool <
-integer < floating) among its operands, and within that category dimensioned tensors outrank 0-d tensors,
-which outrank Python numbers.
+integer < floating < complex) among its operands, and within that category dimensioned tensors outrank 0-d
+tensors, which outrank Python numbers; a complex result is as wide as the floating operands ask for.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ class DType:
     """Short name in printed graphs: `f32`, `i64`, `bool`."""
     torch_name: str
     category: int
-    """0 bool, 1 integer, 2 floating."""
+    """0 bool, 1 integer, 2 floating, 3 complex."""
     bits: int
     aliases: tuple[str, ...] = ()
     numpy: np.dtype[np.generic] = field(init=False)
     """How NumPy calls it."""
     is_floating_point: bool = field(init=False)
+    is_complex: bool = field(init=False)
+    """Pairs of floating-point numbers, a real part and an imaginary one."""
+    is_inexact: bool = field(init=False)
+    """Floating or complex: what is rounded, and may have a gradient."""
     itemsize: int = field(init=False)
     """Bytes."""
     shown: str = field(init=False)
@@ -40,6 +44,8 @@ class DType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_floating_point", self.category == 2)
+        object.__setattr__(self, "is_complex", self.category == 3)
+        object.__setattr__(self, "is_inexact", self.category >= 2)
         object.__setattr__(self, "itemsize", self.bits // 8)
         object.__setattr__(self, "shown", f"torch.{self.torch_name}")
 
@@ -56,12 +62,20 @@ class DType:
 
     @property
     def kind(self) -> str:
-        """The letter that NumPy has for its category: `f`, `i`, `u`, `b`."""
+        """The letter that NumPy has for its category: `c`, `f`, `i`, `u`, `b`."""
         return self.numpy.kind
 
     @property
     def is_signed(self) -> bool:
-        return self.category == 2 or self.numpy.kind == "i"
+        return self.is_inexact or self.numpy.kind == "i"
+
+    def to_real(self) -> DType:
+        """The dtype of the parts of a complex one; any other is itself."""
+        return _PARTS.get(self, self)
+
+    def to_complex(self) -> DType:
+        """The complex dtype whose parts are of this floating one; any other is itself."""
+        return _COMPLEX.get(self, self)
 
     @property
     def least(self) -> bool | int | float:
@@ -73,11 +87,16 @@ class DType:
         """The greatest value: True, the greatest integer, inf."""
         return (True, 2 ** (self.bits - self.is_signed) - 1, inf)[self.category]
 
-    def holds(self, number: float) -> bool:
+    def holds(self, number: complex) -> bool:
         """Can the number be stored in it, if need be rounded? A whole one below zero wraps around where there
         is no sign; for bool any is true or false."""
         if self.category == 0:
             return True
+        if isinstance(number, complex):
+            parts = self.to_real()
+            return self.is_complex and parts.holds(number.real) and parts.holds(number.imag)
+        if self.is_complex:
+            return self.to_real().holds(number)
         if self.category == 2:
             return not isfinite(number) or abs(number) <= float(limits(self).max)
         wraps = isinstance(number, int) and not self.is_signed
@@ -143,16 +162,22 @@ int16 = _row("i16", "int16", 1, "short")
 int8 = _row("i8", "int8", 1)
 uint8 = _row("u8", "uint8", 1)
 bool_ = _row("bool", "bool", 0)
+complex64 = _row("c64", "complex64", 3, "cfloat")
+complex128 = _row("c128", "complex128", 3, "cdouble")
 
 tfloat32 = DType("tf32", "tfloat32", 2, 32)
 """A float32 of which tensor cores read 10 bits of fraction: only kernels keep such, no tensor is of it."""
 
-ALL = (float32, float64, float16, int64, int32, int16, int8, uint8, bool_)
+_PARTS = {complex64: float32, complex128: float64}
+_COMPLEX = {float16: complex64, float32: complex64, bfloat16: complex64, float64: complex128}
+
+ALL = (float32, float64, float16, int64, int32, int16, int8, uint8, bool_, complex64, complex128)
 """Those that NumPy has by itself: all but bfloat16."""
 FLOATING = tuple(d for d in ALL if d.is_floating_point)
+COMPLEX = tuple(d for d in ALL if d.is_complex)
 
 _BY_NAME = {n: d for d in (*ALL, bfloat16) for n in (d.name, d.torch_name, *d.aliases)}
-_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64}
+_BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 _default = float32
 
@@ -160,6 +185,11 @@ _default = float32
 def default_dtype() -> DType:
     """What Python floats, and functions of integers such as `sin`, become: float32 unless set."""
     return _default
+
+
+def default_complex() -> DType:
+    """What Python's complex numbers become: pairs of the default dtype."""
+    return _default.to_complex()
 
 
 def set_default_dtype(d: object) -> None:
@@ -182,7 +212,8 @@ DEPENDENT: list[Callable[[], None]] = []
 
 
 def dtype(like: object) -> DType:
-    """The DType that `like` names: a DType, a NumPy dtype or scalar type, `float`/`int`/`bool`, or a name.
+    """The DType that `like` names: a DType, a NumPy dtype or scalar type, `complex`/`float`/`int`/`bool`, or a
+    name.
 
     Raises ArgumentError for anything else.
     """
@@ -215,13 +246,21 @@ def of(value: object) -> DType:
     own = getattr(value, "dtype", None)
     if own is not None:
         return own if isinstance(own, DType) else dtype(own)
-    if isinstance(value, float):
+    return of_python(type(value))
+
+
+def of_python(kind: type) -> DType:
+    """The dtype of a Python number of this type, by itself."""
+    if issubclass(kind, float):
         return _default
-    return dtype(type(value))
+    return default_complex() if issubclass(kind, complex) else dtype(kind)
 
 
 _ORDER = {
-    d: k for k, d in enumerate((bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64))
+    d: k
+    for k, d in enumerate(
+        (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+    )
 }
 
 
@@ -240,6 +279,8 @@ def _promoted(a: DType, b: DType) -> DType:
         return int16
     if {a, b} == {float16, bfloat16}:
         return float32
+    if {a, b} == {float64, complex64}:
+        return complex128
     return a if _ORDER[a] > _ORDER[b] else b
 
 
@@ -251,12 +292,13 @@ def result_type(
 ) -> DType:
     """The common type of operands, as `torch.result_type`: tensors with axes, 0-d tensors, Python types."""
     result: DType | None = None
-    for group in (dimensioned, zero_dim, (_default if n is float else dtype(n) for n in numbers)):
+    for group in (dimensioned, zero_dim, map(of_python, numbers)):
         joined: DType | None = None
         for d in group:
             joined = d if joined is None else promote_types(joined, d)
         if joined is not None and (result is None or joined.category > result.category):
-            result = joined
+            complex_beside_floats = joined.is_complex and result is not None and result.is_floating_point
+            result = result.to_complex() if complex_beside_floats and result is not None else joined
     if result is None:
         raise ArgumentError("result_type()", "there are no operands")
     return result

@@ -27,6 +27,8 @@ with lasting():
     from retrograd.compiler.dtypes import (
         bfloat16,
         bool_,
+        complex64,
+        complex128,
         float16,
         float32,
         float64,
@@ -61,6 +63,7 @@ with lasting():
 __version__ = "0.1.0"
 
 float, double, half = float32, float64, float16
+cfloat, cdouble = complex64, complex128
 long, int, short, bool = int64, int32, int16, bool_
 newaxis = None
 
@@ -346,9 +349,13 @@ __all__ = [
     "backends",
     "bfloat16",
     "bool",
+    "cdouble",
+    "cfloat",
     "compile",
     "compile_grad",
     "compile_step",
+    "complex128",
+    "complex64",
     "cpu",
     "cuda",
     "default_generator",

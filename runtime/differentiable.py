@@ -82,7 +82,7 @@ class Differentiable:
                     "var.detach()."
                 )
             )
-        if requires_grad and not self.dtype.is_floating_point:
+        if requires_grad and not self.dtype.is_inexact:
             raise DtypeError(
                 mirrored("only Tensors of floating point dtype can require gradients"),
                 f"this one is {self.dtype}",

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError
 from retrograd.compiler.record import record
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-Scalar = bool | int | float
+Scalar = bool | int | float | complex
 
 
 @record(slots=True)
@@ -109,11 +110,12 @@ def tensor_repr(
 ) -> str:
     """The whole `repr` of a tensor holding `array`.
 
-    Integers are int64 and an empty tensor is of the default dtype unless the text says otherwise; a `grad_fn`
-    hides `requires_grad`. Raises DtypeError for a dtype that tensors do not have.
+    Integers are int64, complex numbers pairs of the default dtype and an empty tensor of that unless the text
+    says otherwise; a `grad_fn` hides `requires_grad`. Raises DtypeError for a dtype that tensors do not have.
     """
     empty = array.size == 0
-    dtype_is_implied = array.dtype == default_dtype or (not empty and array.dtype in (np.int64, np.bool_))
+    implied = (np.int64, np.bool_, dtypes.dtype(np.dtype(default_dtype)).to_complex().numpy)
+    dtype_is_implied = array.dtype == default_dtype or (not empty and array.dtype in implied)
     shape_is_implied = array.ndim == 1 if empty else _current.edgeitems > 0
     suffixes = []
     if device != "cpu":
@@ -133,10 +135,8 @@ def format_tensor(array: NDArray[Any], *, suffixes: Sequence[str] = (), prefix: 
     """The elements of `array` between `prefix` and `suffixes`; one past the line width starts a new line."""
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
-    if array.dtype.kind not in "fiub":
-        raise DtypeError(
-            f"printing an array of dtype {array.dtype}", "tensors hold real numbers and booleans"
-        )
+    if array.dtype.kind not in "fciub":
+        raise DtypeError(f"printing an array of dtype {array.dtype}", "tensors hold numbers and booleans")
     indent = len(prefix)
     pieces = [prefix + _body(array, indent)]
     # PyTorch counts the last line as two columns longer than it is.
@@ -156,7 +156,8 @@ def _body(array: NDArray[Any], indent: int) -> str:
     if array.size == 0:
         return "[]"
     summarize = array.size > _current.threshold
-    style = _Style.of(_edges(array) if summarize else array)
+    shown = _edges(array) if summarize else array
+    style = _Style.of(shown) if shown.dtype.kind != "c" else _Pair(_Style.of(shown.real), _Style.of(shown.imag))
     return _brackets(array, indent, style, summarize)
 
 
@@ -170,7 +171,7 @@ def _edges(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _brackets(array: NDArray[Any], indent: int, style: _Style, summarize: bool) -> str:
+def _brackets(array: NDArray[Any], indent: int, style: _Style | _Pair, summarize: bool) -> str:
     if array.ndim == 0:
         return style.text(array.item())
     count = _current.edgeitems
@@ -229,6 +230,22 @@ class _Style:
         finite = value - value == 0
         text = f"{value:{self.spec}}" + (self.point if finite else "")
         return text.rjust(self.width)
+
+
+@record(slots=True)
+class _Pair:
+    """How complex numbers are written: the real part, then the imaginary one with its sign."""
+
+    real: _Style
+    imag: _Style
+
+    @property
+    def width(self) -> int:
+        return self.real.width + self.imag.width + 1
+
+    def text(self, value: complex) -> str:
+        imag = self.imag.text(value.imag).lstrip()
+        return f"{self.real.text(value.real)}{'' if imag[0] == '-' else '+'}{imag}j"
 
 
 def _scientific(numbers: NDArray[np.floating[Any]]) -> bool:

@@ -43,6 +43,7 @@ LEGACY = {
     "Float": dtypes.float32, "Double": dtypes.float64, "Half": dtypes.float16, "Long": dtypes.int64,
     "Int": dtypes.int32, "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8,
     "Bool": dtypes.bool_, "BFloat16": dtypes.bfloat16,
+    "ComplexFloat": dtypes.complex64, "ComplexDouble": dtypes.complex128,
 }  # fmt: skip
 """The dtypes in the names of old tensor types: `torch.FloatTensor`."""
 
@@ -52,6 +53,7 @@ C_NAMES = {
     dtypes.float32: "float", dtypes.float64: "double", dtypes.float16: "c10::Half", dtypes.int64: "long int",
     dtypes.int32: "int", dtypes.int16: "short int", dtypes.int8: "signed char",
     dtypes.uint8: "unsigned char", dtypes.bool_: "bool",
+    dtypes.complex64: "c10::complex<float>", dtypes.complex128: "c10::complex<double>",
 }  # fmt: skip
 """What C calls the dtypes, which some of PyTorch's errors say."""
 

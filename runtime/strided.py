@@ -20,6 +20,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType, uint8
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Op, Operators, Type
+from retrograd.compiler.ops.complexes import AsComplex, AsReal
 from retrograd.compiler.ops.shape import Expand, Flip, Permute, Reshape, Select, Slice
 from retrograd.compiler.ops.strided import Strided
 from retrograd.compiler.ops.window import Diagonal, Window
@@ -308,6 +309,10 @@ def moved_strides(op: Op, shape: tuple[int, ...], strides: Strides) -> Strides |
             return (*(stride * along.get(k, 1) for k, stride in enumerate(strides)), *inner)
         case Flip():
             return tuple(-stride if k in op.axes else stride for k, stride in enumerate(strides))
+        case AsReal():
+            return (*(2 * stride for stride in strides), 1)
+        case AsComplex():
+            return tuple(stride // 2 for stride in strides[:-1])
         case Expand():
             lead = len(op.shape) - len(shape)
             spread = (s if size == new else 0 for s, size, new in zip(strides, shape, op.shape[lead:]))

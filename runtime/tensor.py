@@ -29,6 +29,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import (
     ArgumentError,
     DimensionError,
+    DtypeError,
     GradientError,
     ShapeError,
     TraceError,
@@ -195,6 +196,9 @@ class Tensor(Differentiable):
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
 
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
     def _axis(self, dim: int) -> int:
         ndim = self._value.ndim
         if not -ndim <= dim < ndim:
@@ -230,7 +234,7 @@ class Tensor(Differentiable):
             return value.item()
         if self.numel() != 1:
             raise ShapeError(mirrored(f"a Tensor with {self.numel()} elements cannot be converted to Scalar"))
-        if self.dtype.is_floating_point:
+        if self.dtype.is_inexact:
             return self.read("item()").item()
         return self._told(bool if self.dtype is dtypes.bool_ else int, "item()")
 
@@ -285,17 +289,19 @@ class Tensor(Differentiable):
         return bool(self._told(bool, "bool()"))
 
     def __float__(self) -> float:
-        return float(self._scalar("float()"))
+        return float(_without_imaginary(self._scalar("float()"), "double"))
 
     def __int__(self) -> int:
         self._check_single()
+        if self.dtype.is_complex:
+            return int(_without_imaginary(self._scalar("int()"), "int64_t"))
         return int(self._told(int, "int()"))
 
     def __complex__(self) -> complex:
         return complex(self._scalar("complex()"))
 
     def __index__(self) -> int:
-        if self.dtype.is_floating_point or self.numel() != 1:
+        if self.dtype.is_inexact or self.numel() != 1:
             raise ArgumentError(
                 mirrored("only integer tensors of a single element can be converted to an index")
             )
@@ -364,6 +370,17 @@ def new(array: Array, like: Tensor | None = None) -> Tensor:
         return Tensor(trace.builder.constant(array))
     beside = like._value if like is not None else None
     return Tensor(beside.beside(array) if isinstance(beside, DeviceArray) else array)
+
+
+def _without_imaginary(number: complex, kind: str) -> float:
+    """A number as a real one, if it is."""
+    if isinstance(number, complex) and number.imag:
+        raise DtypeError(
+            mirrored(f"value cannot be converted to type {kind} without overflow"),
+            f"the number is {number}",
+            "take .real, or abs()",
+        )
+    return number.real
 
 
 def _array_of(value: Any, sizes: tuple[int, ...]) -> Array | DeviceArray:

@@ -185,7 +185,7 @@ def _compare_tensors(actual: Tensor, expected: Tensor, item: Item, rules: _Rules
             raise rules.failed(f"The values for attribute '{name}' do not match: {one} != {other}.", item)
     rtol, atol = rules.tolerances(actual.dtype, expected.dtype)
     kind = dtypes.promote_types(actual.dtype, expected.dtype)
-    kind = kind if kind.is_floating_point else dtypes.int64
+    kind = kind if kind.is_inexact else dtypes.int64
     a, b = (x.cpu().to(kind) for x in (actual, expected))
     close = a.isclose(b, rtol=rtol, atol=atol, equal_nan=rules.equal_nan).numpy()
     if close.all():

@@ -36,6 +36,7 @@ from retrograd.compiler.ir.graph import (
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.reverse import backpropagate
+from retrograd.compiler.ops.row import CATEGORIES
 from retrograd.compiler.ops.shape import Cast
 from retrograd.compiler.record import record
 
@@ -71,7 +72,7 @@ class Composite(Op):
 
     def infer(self, *types: Type) -> Type:
         if types[0].dtype.category not in self.categories:
-            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in self.categories)
+            wanted = " or ".join(CATEGORIES[c] for c in self.categories)
             raise DtypeError(
                 f"{self.name} of {', '.join(map(str, types))}",
                 f"{self.name} takes {wanted} values",

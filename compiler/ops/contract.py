@@ -10,6 +10,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.half import in_float32, widened
 from retrograd.compiler.ops.shape import permute
 from retrograd.compiler.record import record
@@ -59,8 +60,8 @@ class Dot(Op):
     ) -> Sequence[Value | None]:
         a, b = inputs
         return [
-            dot(cotangent, transpose(b)) if needed[0] else None,
-            dot(transpose(a), cotangent) if needed[1] else None,
+            dot(cotangent, conj(transpose(b))) if needed[0] else None,
+            dot(conj(transpose(a)), cotangent) if needed[1] else None,
         ]
 
 

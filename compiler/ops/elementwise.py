@@ -17,7 +17,7 @@ The columns:
                is no derivative by that operand; "nan": there is one, but it is not known
     domain     where the row is smooth and the tests sample: a condition on the operands
 
-Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool):
+At the end stand the rows that take complex numbers, too. Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool):
 promotion is done by the Tensor API, once, from `types`. Values and gradients at ±0, ±inf, NaN and ties are
 those of PyTorch, except where the tests list why not. A whole number divided by 0 gives 0.
 """
@@ -27,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 
 from retrograd.compiler.ops import bessel, formulas, incomplete, orthogonal, special
-from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, row
+from retrograd.compiler.ops.row import Elementwise, Types, broadcast_shapes, on_complex, row
 
 __all__ = ["Elementwise", "Types", "broadcast_shapes", "row"]
 
@@ -239,4 +239,19 @@ row("mish",       "x * tanh(softplus(x))", FLOAT)
 row("hardswish",  "x * minimum(maximum(x + 3, 0), 6) / 6", FLOAT, domain="x != -3 and x != 3", partials=[
     "where(x <= -3, 0, where(x >= 3, ct, ct * (x / 3 + 0.5)))"])
 row("softsign",   "x / (1 + abs(x))",     FLOAT, partials=["1 / (1 + abs(x))**2"], domain="x != 0")
+
+# ---- what of this is there of complex numbers --------------------------------------------------------------
+on_complex("add", "sub", "mul", "div", "neg", "reciprocal", "square", "sqrt", "rsqrt", "eq", "ne", "where")
+on_complex("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan")
+on_complex("sinh", "cosh", "tanh", "asinh", "atanh", "silu")
+on_complex("sigmoid", formula="1 / (1 + exp(-x))")
+on_complex("acosh", partials=["1 / (sqrt(x - 1) * sqrt(x + 1))"])
+on_complex("lerp", formula="where(modulus(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))")
+on_complex("pow", partials=[
+    "where(y == 0, 0, y * x**(y - 1))", "where(x == 0 and real(y) >= 0, 0, out * log(x))"])
+on_complex("sinc", partials=[
+    f"where(modulus(x) < 0.3, x * {formulas.sinc_slope()}, "
+    "(cos(pi * x) - out) / where(modulus(x) < 0.3, 1, x))"])
+on_complex("logaddexp",
+    formula="where(real(x) >= real(y), x + log1p(exp(y - x)), y + log1p(exp(x - y)))")
 # fmt: on

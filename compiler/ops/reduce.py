@@ -66,7 +66,7 @@ class Reduction(Op):
 class Sum(Reduction):
     name = "sum"
     combine = "add"
-    categories = (1, 2)
+    categories = (1, 2, 3)
 
     def identity(self, dtype: DType) -> float:
         return 0
@@ -89,7 +89,7 @@ class Sum(Reduction):
 class Prod(Reduction):
     name = "prod"
     combine = "mul"
-    categories = (1, 2)
+    categories = (1, 2, 3)
 
     def identity(self, dtype: DType) -> float:
         return 1

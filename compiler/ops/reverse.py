@@ -37,12 +37,12 @@ def backpropagate(seeds: Mapping[Node, Value], wanted: Sequence[Node]) -> dict[N
     nodes = order(tuple(seeds))
     reaches = set(wanted)
     for node in nodes:
-        if any(i in reaches for i in node.inputs) and node.dtype.is_floating_point:
+        if any(i in reaches for i in node.inputs) and node.dtype.is_inexact:
             reaches.add(node)
     total: dict[Node, Value] = dict(seeds)
     for node in reversed(nodes):
         cotangent = total.get(node)
-        needed = [i in reaches and dtypes.of(i).is_floating_point for i in node.inputs]
+        needed = [i in reaches and dtypes.of(i).is_inexact for i in node.inputs]
         if cotangent is None or node not in reaches or not any(needed):
             continue
         with node.builder.at(node.where):

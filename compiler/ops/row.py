@@ -12,6 +12,10 @@ A formula is text in a small language: reading the table needs no SymPy, and one
 
 Every sign is the call of a row (`x == y` is `eq(x, y)`); a power with a whole exponent is multiplications;
 what mentions no operand is a number, worked out while loading. Numbers take the dtype of the operands.
+
+A row takes complex numbers where `on_complex` says so. Its derivative is then the complex one, and PyTorch's
+convention, by which the gradient of a real value is that by the real part plus i times that by the imaginary
+one, makes the operand's cotangent `ct * conj(partial)`: said here, once for all rows.
 """
 
 from __future__ import annotations
@@ -60,6 +64,8 @@ _ACCEPTED = {
     Types.CLASSIFY: (2,),
 }
 """Categories of dtypes (see DType) where not all are taken."""
+CATEGORIES = ("bool", "integer", "floating-point", "complex")
+"""What errors call them."""
 _TO_BOOL = {Types.COMPARE, Types.LOGICAL, Types.CLASSIFY}
 WITHOUT_DERIVATIVE = {*_TO_BOOL, Types.INTEGER, Types.WHOLE}
 
@@ -93,7 +99,8 @@ class Elementwise(Op):
 
     @cached_property
     def _accepted(self) -> tuple[int, ...]:
-        return _ACCEPTED.get(self.types, (0, 1, 2))
+        real = _ACCEPTED.get(self.types, (0, 1, 2))
+        return (*real, 3) if self.name in ON_COMPLEX else real
 
     @cached_property
     def _to_bool(self) -> bool:
@@ -114,6 +121,11 @@ class Elementwise(Op):
         return function_of(self.formula, [*self.operands])
 
     @cached_property
+    def expansion_on_complex(self) -> Callable[..., Value]:
+        """The same of complex numbers."""
+        return function_of(ON_COMPLEX[self.name].formula or self.formula, [*self.operands])
+
+    @cached_property
     def partials(self) -> tuple[str | None, ...]:
         """The derivative by each operand, as text."""
         if self.types in WITHOUT_DERIVATIVE:
@@ -129,6 +141,13 @@ class Elementwise(Op):
     def steps_back(self) -> tuple[Callable[..., Value] | None, ...]:
         """The same of halves, too."""
         return tuple(None if rule is None else in_float32(rule) for rule in self._rules)
+
+    @cached_property
+    def steps_back_on_complex(self) -> tuple[Callable[..., Value] | None, ...]:
+        """The same of complex numbers."""
+        partials = ON_COMPLEX[self.name].partials or self.partials
+        names = [*self.operands, "out", "ct"]
+        return tuple(None if p is None else _conjugate_rule(p, names) for p in partials)
 
     def inside(self, *operands: Array) -> Array:
         """Whether the operands lie in the domain."""
@@ -147,7 +166,7 @@ class Elementwise(Op):
             reason = "the condition is not bool", "compare it with something, or cast it"
             raise DtypeError(self._shown(types), *reason)
         if not self.takes(last.dtype):
-            wanted = " or ".join(("bool", "integer", "floating-point")[c] for c in self._accepted)
+            wanted = " or ".join(CATEGORIES[c] for c in self._accepted)
             reason = f"{self.name} takes {wanted} values", "cast the operand with .to(dtype)"
             raise DtypeError(self._shown(types), *reason)
         shape = broadcast_shapes(self.name, *[t.shape for t in types])
@@ -158,14 +177,17 @@ class Elementwise(Op):
         return f"{self.name}({', '.join(map(str, types))})"
 
     def evaluate(self, *arrays: Array) -> Array:
+        if self.numpy is None and arrays[-1].dtype.kind == "c":
+            return np.asarray(self.expansion_on_complex(*arrays))
         return np.asarray((self.numpy or in_float32(self.expansion))(*arrays))
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
+        rules = self.steps_back_on_complex if dtypes.of(inputs[-1]).is_complex else self.steps_back
         return [
             rule(*inputs, out, cotangent) if rule is not None and need else None
-            for rule, need in zip(self.steps_back, needed, strict=True)
+            for rule, need in zip(rules, needed, strict=True)
         ]
 
     def __repr__(self) -> str:
@@ -191,6 +213,27 @@ def row(
     op = register(Elementwise(name, formula, types, numpy, overrides, domain, tuple(native_on)))
     _NAMESPACE[name] = partial(apply, op)
     return op
+
+
+@record(slots=True)
+class OnComplex:
+    """What a row is of complex numbers."""
+
+    formula: str | None = None
+    """None: the row's own holds."""
+    partials: tuple[str | None, ...] | None = None
+    """None: the row's own hold."""
+
+
+ON_COMPLEX: dict[str, OnComplex] = {}
+"""Of each row that takes complex numbers."""
+
+
+def on_complex(*names: str, formula: str | None = None, partials: Sequence[str | None] | None = None) -> None:
+    """Have rows take complex numbers: by their own formula and derivatives, unless others are given. `real`
+    and `modulus` are real parts and absolute values there."""
+    given = OnComplex(formula, None if partials is None else tuple(partials))
+    ON_COMPLEX.update(dict.fromkeys(names, given))
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -271,6 +314,25 @@ def cotangent_text(partial_text: str) -> str:
     return "-ct" if partial_text == "-1" else f"ct * ({partial_text})"
 
 
+def _conjugate_rule(partial_text: str, names: Sequence[str]) -> Callable[..., Value]:
+    """The cotangent of a complex operand: ct * conj(partial). A rule that says the whole cotangent is linear
+    in ct, so its conjugate for the conjugate of ct is the same."""
+    if not any(mentions(partial_text, name) for name in names):
+        return function_of(cotangent_text(partial_text), names)
+    if not mentions(partial_text, "ct"):
+        match parse(partial_text):
+            case ast.BinOp(ast.Constant(1), ast.Div(), below):
+                return function_of(f"ct / conj({ast.unparse(below)})", names)
+        return function_of(f"ct * conj({partial_text})", names)
+    rule, conj = function_of(partial_text, names), _NAMESPACE["conj"]
+
+    def conjugate(*values: Value) -> Value:
+        *others, cotangent = values
+        return conj(rule(*others, conj(cotangent)))
+
+    return conjugate
+
+
 def _call(name: str, *arguments: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 
@@ -325,6 +387,11 @@ def _like(value: Value, number: float) -> Value:
     lift = getattr(INTERPRETERS.get(type(value)), "lift", None)
     lifted: Value = np.asarray(number, dtype=dtypes.of(value).numpy) if lift is None else lift(value, number)
     return lifted
+
+
+def helper(name: str, function: Callable[..., Value]) -> None:
+    """A function of values of any level that formulas may call, and that is no row."""
+    _NAMESPACE[name] = function
 
 
 _CONSTANTS: dict[str, Any] = {n: getattr(math, n) for n in ("pi", "inf", "nan", "sqrt", "log", "exp")}

@@ -339,7 +339,8 @@ class Concat(Op):
 @register
 @record
 class Cast(Op):
-    """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`."""
+    """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`. Of what
+    is complex a real dtype has the real part."""
 
     name = "cast"
     dtype: DType
@@ -355,6 +356,8 @@ class Cast(Op):
         (x,) = arrays
         if 0 in x.strides:
             x = copied(x)  # as astype() does not lay it out
+        if x.dtype.kind == "c" and self.dtype.category in (1, 2):
+            x = x.real
         if self.dtype is dtypes.uint8 and x.dtype == np.float64:
             x = x.astype(np.int64)  # as PyTorch: of numbers beyond 32 bits, too, the low ones are kept
         return x.astype(self.dtype.numpy)
@@ -363,9 +366,7 @@ class Cast(Op):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         operand = dtypes.of(inputs[0])
-        return [
-            cast(cotangent, operand) if operand.is_floating_point and self.dtype.is_floating_point else None
-        ]
+        return [cast(cotangent, operand) if operand.is_inexact and self.dtype.is_inexact else None]
 
 
 # ---- as functions of values of any level -------------------------------------------------------------------

@@ -47,7 +47,9 @@ def power(x: Array, y: Array) -> Array:
 
 def by_products(exponent: Array) -> powers.Power | None:
     """The power by one exponent that costs a product or two, as compiled code has it, too."""
-    return powers.by_products(float(exponent)) if exponent.ndim == 0 else None
+    if exponent.ndim or exponent.imag:
+        return None
+    return powers.by_products(float(exponent.real))
 
 
 def rsqrt(x: Array) -> Array:
@@ -55,6 +57,8 @@ def rsqrt(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
+    if x.dtype.kind == "c":
+        return np.asarray(1 / (1 + np.exp(-x)))
     e = np.exp(-np.abs(x))
     one = np.ones_like(e)
     return np.asarray(np.where(x >= 0, one, e) / (one + e))

@@ -417,6 +417,12 @@ def _one(output: Tensor) -> Tensor:
             f"this one has shape {list(output.shape)}",
             "sum it up, or give the gradient",
         )
+    if output.dtype.is_complex:
+        raise GradientError(
+            mirrored(f"grad can be implicitly created only for real scalar outputs but got {output.dtype}"),
+            "a complex value has no gradient: two numbers change at once",
+            "take its real part or its absolute value, or give the gradient",
+        )
     one = np.array(1, output.dtype.numpy)
     return new(one.reshape(shape) if shape else one, output)
 
@@ -439,6 +445,14 @@ def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
             "move it with .to(device)",
         )
     if dtypes.of(given) is not output.dtype:
+        if output.dtype.is_complex or given.dtype.is_complex:
+            raise GradientError(
+                mirrored(
+                    "For complex Tensors, both grad_output and output are required to have the same dtype. "
+                    f"Mismatch in dtype: grad_output[{place}] has a dtype of {given.dtype} and output[{place}] "
+                    f"has a dtype of {output.dtype}."
+                )
+            )
         converted: Tensor = cast(given, output.dtype)
         return converted
     return given

@@ -161,7 +161,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     if level not in (None, 0):
         raise GradientError(mirrored("Invalid level given to _make_dual"))
     for name, x in (("primal", tensor), ("tangent", tangent)):
-        if not x.is_floating_point():
+        if not x.dtype.is_inexact:
             raise ArgumentError(
                 mirrored(f"Expected {name} to be floating point or complex, but got: {x.dtype}")
             )

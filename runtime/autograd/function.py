@@ -360,7 +360,7 @@ def _connect(node: FunctionNode, ctx: FunctionCtx, outputs: Sequence[Any]) -> No
     for place, tensor in enumerate(outputs):
         if not isinstance(tensor, Tensor):
             continue
-        if not tensor.dtype.is_floating_point or _place(tensor, ctx._non_differentiable) >= 0:
+        if not tensor.dtype.is_inexact or _place(tensor, ctx._non_differentiable) >= 0:
             continue
         if _is_leaf(tensor) and _place(tensor, ctx._dirty) < 0:
             continue

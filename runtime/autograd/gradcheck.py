@@ -372,7 +372,7 @@ def _tuple(inputs: Any) -> tuple[Any, ...]:
 
 def _floating(func: TensorFunction, operands: tuple[Any, ...]) -> list[Tensor]:
     """The outputs that have derivatives where anything has."""
-    return [y for y in _tuple(func(*operands)) if isinstance(y, Tensor) and y.dtype.is_floating_point]
+    return [y for y in _tuple(func(*operands)) if isinstance(y, Tensor) and y.dtype.is_inexact]
 
 
 def _outputs(func: TensorFunction, operands: tuple[Any, ...]) -> list[Tensor]:

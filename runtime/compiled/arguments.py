@@ -173,8 +173,8 @@ def floating(leaves: Sequence[Any]) -> list[bool]:
 
 def is_floating(leaf: Any) -> bool:
     if isinstance(leaf, Tensor):
-        return leaf.dtype.is_floating_point
-    return not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "fV"
+        return leaf.dtype.is_inexact
+    return not isinstance(leaf, np.ndarray) or leaf.dtype.kind in "fcV"
 
 
 def _leaf_count(structure: Structure) -> int:

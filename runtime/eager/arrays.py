@@ -117,6 +117,8 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     if not halves and (in_c := op.function(types)) is not None:
         return in_c
     match op:
+        case Elementwise() if types[-1].dtype.is_complex:
+            compute = op.evaluate
         case Elementwise() if op.numpy is not None or all(t.dtype is not dtypes.bool_ for t in types):
             compute = kernel(op)  # but in a formula NumPy counts with bools
             if not halves:

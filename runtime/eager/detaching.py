@@ -81,7 +81,7 @@ def _data(self: Tensor) -> Tensor:
 def _set_data(self: Tensor, new: Tensor) -> None:
     if not isinstance(new, Tensor):
         raise ArgumentError(mirrored(f"Variable data has to be a tensor, but got {type(new).__name__}"))
-    if self._requires_grad and not new.dtype.is_floating_point:
+    if self._requires_grad and not new.dtype.is_inexact:
         raise GradientError(
             mirrored("data set to a tensor that requires gradients must be floating point or complex dtype")
         )

@@ -40,7 +40,7 @@ class Folded(Composite):
 
 def folded(inputs: Sequence[Node], node: Node, shown: str) -> tuple[Folded, str] | None:
     """The op from these inputs to the node, and what its node is called; None where the steps shall stay."""
-    if not isinstance(shown, OfGraph) or not node.dtype.is_floating_point:
+    if not isinstance(shown, OfGraph) or not node.dtype.is_inexact:
         return None
     if any(x.type.size > SMALL for x in inputs) and not _is_of_elements(inputs, node):
         return None

@@ -89,7 +89,7 @@ def assign(
     check_writable(tensor, filled)
     check_fits(tensor, new._value.shape)
     edge: Edge = None
-    if STATE.grad and new.requires_grad and tensor.dtype.is_floating_point:
+    if STATE.grad and new.requires_grad and tensor.dtype.is_inexact:
         new = expand(cast(moved(new, tensor.device), tensor.dtype), tuple(tensor._value.shape))
         edge = edge_of(new)
     if STATE.grad and (edge is not None or tensor._requires_grad):

@@ -41,6 +41,8 @@ def rules(row: Elementwise, dtype: np.dtype[Any], *needed: bool) -> tuple[Kernel
 
 @cache
 def _rule(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> Kernel | None:
+    if dtype.kind == "c":
+        return row.steps_back_on_complex[operand]
     formula = row._rules[operand]
     if formula is None:
         return None
@@ -91,16 +93,16 @@ _NAMESPACE: dict[str, Any] = {"power": _power, "__builtins__": {}}
 
 # ---- numbers as arrays -------------------------------------------------------------------------------------
 
-NUMBERS_KNOWN: dict[tuple[float | str, Any], Array] = {}
+NUMBERS_KNOWN: dict[tuple[complex | str, Any], Array] = {}
 _MOST = 4096
 
 
-def number(value: float, dtype: np.dtype[Any]) -> Array:
+def number(value: complex, dtype: np.dtype[Any]) -> Array:
     """A Python number as a 0-d array. Those used lately are kept: making an array takes as long as adding
     two.
     """
-    key: tuple[float | str, Any] = (
-        (value, dtype) if value else (repr(value), dtype)
+    key: tuple[complex | str, Any] = (
+        (value, dtype) if value and type(value) is not complex else (repr(value), dtype)
     )  # 0, 0.0 and -0.0 are equal, and are not one array
     found = NUMBERS_KNOWN.get(key)
     if found is None:
@@ -114,7 +116,7 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
     return found
 
 
-def stored(value: float, dtype: np.dtype[Any]) -> Array:
+def stored(value: complex, dtype: np.dtype[Any]) -> Array:
     """A Python number as a 0-d array, to be kept as it is: one that the dtype cannot hold is refused, as in
     PyTorch. As an operand of arithmetic it would wrap around."""
     kind = dtypes.dtype(dtype)

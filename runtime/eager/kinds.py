@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Builder, Node, Op, Value
+from retrograd.compiler.ops.complexes import AsComplex, AsReal
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.iota import IotaLike
 from retrograd.compiler.ops.reverse import cotangents
@@ -54,7 +55,10 @@ ROW_NODES: dict[str, type[RowNode]] = {}
 """Nodes of rows that are not as others, by name; `underived.py` has some."""
 
 
-_VIEWS = (Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided, Window)
+_VIEWS = (
+    *(Reshape, Permute, Expand, Slice, Select, Flip, Diagonal, Strided, Restrided, Window),
+    *(AsReal, AsComplex),
+)
 PLAIN: dict[type[OpNode], Kind] = {}
 """Classes of nodes whose adjoint is the op's, or the row's, and nothing else."""
 _KINDS: dict[str, Kind] = {}

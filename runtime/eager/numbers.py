@@ -47,7 +47,7 @@ def draws(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sh
         names = of_graph(shown, args, kwargs, operands, nodes)
         return _drawing(taking([*operands, *found], out, nodes, names), trace.draws, False, retaken)
     (node,), filled = nodes, out._counter is not None and out._view is None
-    if not found or out._requires_grad or node in operands or (tracked and not out.is_floating_point()):
+    if not found or out._requires_grad or node in operands or (tracked and not out.dtype.is_inexact):
         return None
     axes = node.op.axes if isinstance(node.op, Permute) and node.inputs[0] in found else None
     if node in found or axes is not None:

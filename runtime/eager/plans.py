@@ -86,7 +86,7 @@ def view(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], sho
     _, (node,), trace = traced
     if node.inputs != tuple(trace.builder.inputs) or not kind_of(node.op).is_view:
         return None
-    differentiable = node.dtype.is_floating_point
+    differentiable = node.dtype.is_inexact
     return calls.view(node.op, kind_of(node.op), lambda x: f(x, *args[1:], **kwargs), shown, differentiable)
 
 

@@ -1,7 +1,7 @@
 """Type promotion, once and for all: operands as the user gave them in, Tensors of the dtypes that an op takes
 out.
 
-PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer and floating wins; within it
+PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer, floating and complex wins; within it
 Tensors with axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind of row
 makes of the common dtype; a new kind is a new entry. Numbers become 0-d arrays of the dtype that was found.
 """
@@ -24,11 +24,11 @@ from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor
 
-NUMBERS = (float, int, bool)
+NUMBERS = (float, int, bool, complex)
 
 
 def _floating(common: DType) -> DType:
-    return common if common.is_floating_point else dtypes.default_dtype()
+    return common if common.is_inexact else dtypes.default_dtype()
 
 
 TARGETS: dict[Types, Callable[[DType], DType]] = {
@@ -73,7 +73,7 @@ def promote(row: Elementwise, operands: Sequence[Value]) -> list[Value]:
 
 
 def _floating_of(operands: Sequence[Value]) -> DType | None:
-    """The floating dtype that Tensors have beside which there are none but Python's numbers; None if there
+    """The inexact dtype that Tensors have beside which there are none but Python's numbers; None if there
     are others."""
     found: DType | None = None
     for x in operands:
@@ -85,7 +85,7 @@ def _floating_of(operands: Sequence[Value]) -> DType | None:
                 return None
         elif type(x) is not float and type(x) is not int:
             return None
-    return found if found is not None and found.is_floating_point else None
+    return found if found is not None and found.is_inexact else None
 
 
 _OWN = (Types.SELECT, Types.LOGICAL)
@@ -103,7 +103,7 @@ def to_common(
 
 def as_operand(name: str, x: Any) -> Value:
     """A Tensor or a Python number; NumPy's arrays and scalars are taken as Tensors and numbers."""
-    if isinstance(x, Tensor | float | int):
+    if isinstance(x, Tensor | float | int | complex):
         return x
     if isinstance(x, np.generic):
         return x.item()

@@ -99,7 +99,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     result = Tensor(out)
     if kind_of(op).is_view:
         _enter_view(op, operands[0], arrays[0], result)
-    if tracked and out.dtype.kind in "fV":  # V: ml_dtypes' bfloat16
+    if tracked and out.dtype.kind in "fcV":  # V: ml_dtypes' bfloat16
         if STATE.grad:
             record(kind_of(op), op, operands, arrays, result)
         else:
@@ -131,7 +131,9 @@ def step(
     computed by such a function of arrays; on the tape it is called `shown`, or as ever.
     """
     kind = kind_of(op)
-    differentiable = out.dtype.is_floating_point
+    differentiable = out.dtype.is_inexact
+    if kind.is_view and by is None and out.dtype is not types[0].dtype:
+        return _view_step(op, out, shown)
     if kind.is_view and by is None:
         return calls.view(op, kind, _view_step(op, out, shown), shown, differentiable)
     compute = by or computing(op, types)
@@ -239,7 +241,7 @@ def showing(op: Movement, array: Value) -> Callable[[Tensor], Tensor] | None:
 
 
 def _view_step(op: Op, out: Type, shown: str) -> Callable[[Tensor], Tensor]:
-    kind, differentiable, path = kind_of(op), out.dtype.is_floating_point, (op,)
+    kind, differentiable, path = kind_of(op), out.dtype.is_inexact, (op,)
     compute = reshaping(op.shape) if isinstance(op, Reshape) else op.evaluate
 
     def apply_to(x: Tensor) -> Tensor:
@@ -332,7 +334,7 @@ def _trace(trace: Trace, op: Op, operands: Sequence[Value]) -> Tensor:
         _link(op, operands[0], result, trace)
     elif not ordered and node.ndim > 1:
         _lay_like(trace, op, operands, result)
-    if tracked and STATE.grad and node.type.dtype.is_floating_point:
+    if tracked and STATE.grad and node.type.dtype.is_inexact:
         record(kind, op, operands, node.inputs, result)
     return result
 

@@ -19,6 +19,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import GradientError
 from retrograd.compiler.ir.graph import Array, Node, Op, Type, Value, apply
+from retrograd.compiler.ops.complexes import INVERSE
 from retrograd.compiler.ops.reverse import cotangents
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.shape import Expand, Permute, Reshape, Select, Slice, expand, unsqueeze
@@ -290,6 +291,10 @@ def scatter(path: Sequence[Op], base: Type, elements: Value) -> Value:
 
 def placed(path: Sequence[Op], base: Value, elements: Value) -> Value:
     """The base, with the view's elements replaced by these, or all by one."""
+    for k, op in enumerate(path):
+        if type(op) in INVERSE:  # elements of one dtype in those of another
+            parts = placed(path[k + 1 :], walk(path[: k + 1], base), elements)
+            return placed(path[:k], base, apply(INVERSE[type(op)], parts))
     base_type = Type(tuple(base.shape), dtypes.of(base))
     shape = _types(path, base_type)[-1].shape
     if elements.shape != shape and not elements.shape:
@@ -356,5 +361,6 @@ class CopySlices(GradNode):
                 (part if part.flags.writeable else reopened(part))[...] = 0
                 return [whole, kept]
         base = Type(tuple(cotangent.shape), dtypes.of(cotangent))
-        rest = rows.where(mask(self.path, base, cotangent), 0.0, cotangent) if before else None
+        nothing = np.zeros((), _types(self.path, base)[-1].dtype.numpy)
+        rest = placed(self.path, cotangent, nothing) if before else None
         return [rest, walk(self.path, cotangent) if new else None]

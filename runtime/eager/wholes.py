@@ -104,7 +104,7 @@ def _add_edges(arguments: Iterable[Any], edges: list[Edge]) -> None:
         if isinstance(x, Tensor):
             if x._requires_grad:
                 edges.append(edge_of(x))
-            elif x.dtype.is_floating_point:
+            elif x.dtype.is_inexact:
                 edges.append(None)
         elif type(x) is list or type(x) is tuple:
             _add_edges(x, edges)
@@ -143,7 +143,7 @@ def _listed(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[A
     """The arguments that PyTorch's node has edges for, None where one is not given."""
     chosen = ARGUMENTS.get(name)
     if chosen is None:
-        return [x for x in _flat((*args, *kwargs.values())) if x.dtype.is_floating_point]
+        return [x for x in _flat((*args, *kwargs.values())) if x.dtype.is_inexact]
     found: list[Any] = []
     for place, key in chosen:
         x = args[place] if place < len(args) else kwargs.get(key)
@@ -170,7 +170,7 @@ def _path(node: Node, goal: Node) -> Path | None:
         for k, operand in enumerate(at.inputs):
             if operand is goal:
                 return (*path, k)
-            if operand not in seen and operand.dtype.is_floating_point:
+            if operand not in seen and operand.dtype.is_inexact:
                 seen.add(operand)
                 waiting.append((operand, (*path, k)))
     return None

@@ -87,7 +87,7 @@ def placeholder(trace: Trace, label: str, kind: Type, tracked: bool) -> Tensor:
     node = Node(trace.builder, Input(label, kind), (), kind, None)
     trace.turns.add(node)
     tensor = Tensor(node)
-    tensor._requires_grad = tracked and kind.dtype.is_floating_point
+    tensor._requires_grad = tracked and kind.dtype.is_inexact
     return tensor
 
 

@@ -41,7 +41,7 @@ _MADE, _counted = "_made_by_transform", count()
 
 def _own(x: Tensor) -> Tensor:
     """The same elements as a Tensor whose gradient is that of this use alone."""
-    if not x.dtype.is_floating_point:
+    if not x.dtype.is_inexact:
         raise DtypeError(mirrored("only Tensors of floating point dtype can require gradients"))
     if x.requires_grad and not _is_outside(x):
         return x.clone()

@@ -40,13 +40,14 @@ _BY_DTYPE: dict[str, Callable[[Any], object]] = {
     "itemsize": lambda dtype: dtype.itemsize,
     "element_size": lambda dtype: dtype.itemsize,
     "is_floating_point": lambda dtype: dtype.is_floating_point,
+    "is_complex": lambda dtype: dtype.is_complex,
     "is_signed": lambda dtype: dtype.is_signed,
     "type": legacy_name,
     "device": lambda dtype: CPU,
     "layout": lambda dtype: strided,
     "get_device": lambda dtype: -1,
     "is_cpu": lambda dtype: True,
-} | dict.fromkeys(("is_complex", "is_conj", "is_neg", "is_cuda", *NEVER), lambda dtype: False)
+} | dict.fromkeys(("is_conj", "is_neg", "is_cuda", *NEVER), lambda dtype: False)
 
 _ANSWERS: dict[str, Around] = {
     **{name: partial(calls.told, question) for name, question in _TOLD.items()},

@@ -15,6 +15,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
+from retrograd.compiler.ops import complexes
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.kernels import stored
@@ -29,7 +30,7 @@ from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor, method, new
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-Operand = Tensor | float
+Operand = Tensor | complex
 
 _add, _sub, _mul, _div, _where = (APPLY[name] for name in ("add", "sub", "mul", "div", "where"))
 
@@ -89,7 +90,7 @@ def _scaled(x: Operand, alpha: float, beside: Operand) -> Operand:
     if alpha == 1:
         return x
     common = common_dtype([x, beside])
-    if not isinstance(alpha, int) and not common.is_floating_point:
+    if not isinstance(alpha, int) and not common.is_inexact:
         raise DtypeError(
             f"a product with alpha={alpha} in {common}",
             mirrored("For integral input tensors, argument alpha must not be a floating point number."),
@@ -97,7 +98,7 @@ def _scaled(x: Operand, alpha: float, beside: Operand) -> Operand:
         )
     if not isinstance(x, Tensor):
         return x * alpha
-    return _mul(cast(x, common), alpha if common.is_floating_point else stored(alpha, common.numpy).item())
+    return _mul(cast(x, common), alpha if common.is_inexact else stored(alpha, common.numpy).item())
 
 
 def _floor_quotient(x: Operand, y: Operand) -> Tensor:
@@ -313,6 +314,10 @@ def nan_to_num(
     input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """NaN and the infinities replaced by numbers: by default 0 and the greatest and least of the dtype."""
+    if input.dtype.is_complex:
+        parts = (nan_to_num(each, nan, posinf, neginf) for each in (input.real, input.imag))
+        joined: Tensor = complexes.from_parts(*parts)
+        return joined
     if not input.dtype.is_floating_point:
         return clone(input)
     most = dtypes.limits(input.dtype)
@@ -341,9 +346,20 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return APPLY["logit"](input if eps is None else clamp(input, eps, 1 - eps))  # a Tensor
 
 
+@entered()
+def sgn(input: Tensor) -> Tensor:
+    """The sign; of complex numbers the direction, `input / abs(input)`, and 0 of 0."""
+    found: Tensor = complexes.sgn(input) if input.dtype.is_complex else APPLY["sign"](input)
+    return found
+
+
 @entered(in_place=False)
 def angle(input: Tensor) -> Tensor:
-    """0 for what is not below 0, π for what is, and NaN for NaN; the derivative is 0."""
+    """0 for what is not below 0, π for what is, and NaN for NaN; the derivative is 0. Of complex numbers the
+    angle to the positive real axis."""
+    if input.dtype.is_complex:
+        turned: Tensor = complexes.angle(input)
+        return turned
     x = input if input.is_floating_point() else cast(input, dtypes.default_dtype())
     nothing = _mul(APPLY["abs"](clamp(x, -1, 1)), 0)  # but NaN stays, and there is a history
     found: Tensor = where(APPLY["lt"](x, 0), math.pi, nothing)

@@ -44,7 +44,7 @@ def finished(value: Tensor, device: object = None, requires_grad: bool = False, 
         value = value.pin_memory()
     if ignored.get("memory_format") is not None:
         value = in_format(value, ignored["memory_format"], "empty")
-    if requires_grad and not value.is_floating_point():
+    if requires_grad and not value.dtype.is_inexact:
         raise DtypeError(mirrored("Only Tensors of floating point and complex dtype can require gradients"))
     return value.requires_grad_() if requires_grad else value
 

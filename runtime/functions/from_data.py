@@ -65,8 +65,10 @@ def _made(
 
 def array_of(data: Any, dtype: DType | None) -> Array:
     """A fresh array of the data."""
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor) and not data.dtype.is_complex:
         return copied(data.read("tensor()"), dtype.numpy if dtype else None)
+    if isinstance(data, Tensor):
+        return array_of(data.read("tensor()"), dtype)
     try:
         array = copied(data) if isinstance(data, np.ndarray) else np.array(_plain(data))
     except ValueError:
@@ -79,9 +81,14 @@ def array_of(data: Any, dtype: DType | None) -> Array:
         )
     if dtype is None:
         dtype = _natural(data, array)
+    elif array.dtype.kind == "c" and not isinstance(data, _TYPED) and dtype.category in (1, 2):
+        raise ArgumentError(mirrored(_NO_REAL), f"tensor() of complex numbers in {dtype}", "take .real")
     elif dtype.category == 1 and array.size and not isinstance(data, np.ndarray | np.generic):
         _refuse_beyond(array, dtype)
-    return array.astype(dtype.numpy, copy=False)
+    return moves.Cast(dtype).evaluate(array) if array.dtype.kind == "c" else array.astype(dtype.numpy, copy=False)
+
+
+_NO_REAL = "must be real number, not complex"
 
 
 def _is_wide(array: Array) -> bool:
@@ -143,6 +150,8 @@ def _natural(data: Any, array: Array) -> DType:
         return reduce(dtypes.promote_types, {dtypes.of(leaf) for leaf in _leaves(data)})
     if array.size == 0 or array.dtype.kind == "f":
         return dtypes.default_dtype()
+    if array.dtype.kind == "c":
+        return dtypes.default_complex()
     return dtypes.dtype(array.dtype)
 
 

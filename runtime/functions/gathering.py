@@ -198,7 +198,7 @@ def scatter_reduce(
 
 
 def _divided(total: Tensor, count: Tensor) -> Tensor:
-    if total.dtype.is_floating_point:
+    if total.dtype.is_inexact:
         return rows.div(total, count)
     return rows.floor_divide(total, count)
 

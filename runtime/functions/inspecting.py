@@ -43,12 +43,6 @@ def is_floating_point(input: Tensor) -> bool:
     return input.dtype.is_floating_point
 
 
-@public("is_complex", method=True)
-def is_complex(input: Tensor) -> bool:
-    """Never: there are no complex dtypes."""
-    return False
-
-
 @public("is_nonzero", method=True)
 def is_nonzero(input: Tensor) -> bool:
     """Whether the only element differs from zero."""
@@ -71,40 +65,10 @@ def is_signed(input: Tensor) -> bool:
     return input.dtype.is_signed
 
 
-@public("isreal", method=True, replay=True)
-def isreal(input: Tensor) -> Tensor:
-    """Always: there are no complex dtypes."""
-    return new(np.ones(tuple(input.shape), np.bool_))
-
-
-def _itself(name: str, what: str) -> None:
-    @public(name, method=True, around=partial(calls.itself, 1))
-    def same(input: Tensor) -> Tensor:
-        return input
-
-    same.__doc__ = what
-
-
-@public("real", attribute=True, around=partial(calls.itself, 1))
-def real(input: Tensor) -> Tensor:
-    """The operand itself: there are no complex dtypes."""
-    return input
-
-
-@public("imag", attribute=True)
-def imag(input: Tensor) -> Tensor:
-    """An error: there are no complex dtypes."""
-    raise ArgumentError(mirrored("imag is not implemented for tensors with non-complex dtypes."))
-
-
 @public("to_dense", method=True, function=False)
 def to_dense(input: Tensor, dtype: object = None, *, masked_grad: bool | None = None) -> Tensor:
     """The operand itself, which is dense already; in another dtype, if asked."""
     return input if dtype is None else input.to(dtype)
-
-
-for _name in ("conj", "conj_physical", "resolve_conj", "resolve_neg"):
-    _itself(_name, "The operand itself: there are no complex dtypes.")
 
 
 def _answer(name: str, value: object, what: str, function: bool = False) -> None:
@@ -117,7 +81,7 @@ def _answer(name: str, value: object, what: str, function: bool = False) -> None
     answer.__doc__ = what
 
 
-_answer("is_conj", False, "Never: there are no complex dtypes.", function=True)
+_answer("is_conj", False, "Never: a conjugate is computed at once.", function=True)
 _answer("is_neg", False, "Never: negation is computed at once.", function=True)
 
 
@@ -209,6 +173,8 @@ class iinfo:
 @public("finfo", around=partial(calls.known, 1))
 def _finfo(type: object = None) -> finfo:
     kind = dtypes.default_dtype() if type is None else dtypes.dtype(type)
+    if kind.is_complex:
+        kind = kind.to_real()
     if not kind.is_floating_point:
         raise ArgumentError(
             f"finfo({kind})",
@@ -256,7 +222,7 @@ def _legacy(name: str, kind: DType) -> _Legacy:
     return _Legacy(name, (), {"dtype": kind, "__doc__": what, "__module__": "retrograd"})
 
 
-TYPES = {f"{name}Tensor": _legacy(f"{name}Tensor", kind) for name, kind in LEGACY.items()}
+TYPES = {f"{name}Tensor": _legacy(f"{name}Tensor", kind) for name, kind in LEGACY.items() if not kind.is_complex}
 """Under their public names."""
 
 

@@ -14,6 +14,7 @@ from retrograd.compiler import dtypes
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import matrix, reduce
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.contract import dot as contract
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.eager.kernels import stored
@@ -203,8 +204,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 @public("vdot", method=True, replay=True)
 def vdot(input: Tensor, tensor: Tensor) -> Tensor:
-    """The inner product of two vectors; of complex ones it would conjugate the first."""
-    return dot(input, tensor)
+    """The inner product of two vectors, of which the first is conjugated."""
+    return dot(conj(input), tensor)
 
 
 @public("inner", method=True, replay=True)

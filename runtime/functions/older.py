@@ -149,12 +149,6 @@ def as_strided_copy(
 # ---- in place ----------------------------------------------------------------------------------------------
 
 
-@public("conj_physical_", method=True)
-def conj_physical_(input: Tensor) -> Tensor:
-    """The operand itself: there are no complex dtypes."""
-    return input
-
-
 method("renorm_")(in_place_of("renorm", renorm))
 
 

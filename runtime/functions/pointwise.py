@@ -29,7 +29,7 @@ FUNCTIONS: dict[str, Function] = {}
 
 ALIASES = {
     "abs": ("absolute",), "neg": ("negative",), "sub": ("subtract",), "mul": ("multiply",), "div": ("divide",
-    "true_divide"), "trunc": ("fix",), "sign": ("sgn",), "sigmoid": ("special_expit", "expit"),
+    "true_divide"), "trunc": ("fix",), "sigmoid": ("special_expit", "expit"),
     "asin": ("arcsin",), "acos": ("arccos",), "atan": ("arctan",), "atan2": ("arctan2",),
     "asinh": ("arcsinh",), "acosh": ("arccosh",), "atanh": ("arctanh",), "lt": ("less",),
     "le": ("less_equal",), "gt": ("greater",), "ge": ("greater_equal",), "ne": ("not_equal",),
@@ -140,7 +140,7 @@ def _enter_operators() -> None:
 
 def _invert(self: Tensor) -> Tensor:
     """`~x`, which has words of its own for floats."""
-    if self.dtype.is_floating_point:
+    if self.dtype.is_inexact:
         words = "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         raise DtypeError(f"~ of {self.dtype}", mirrored(words))
     inverted: Tensor = APPLY["bitwise_not"](self)

@@ -18,6 +18,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DtypeError, mirrored
 from retrograd.compiler.ir.graph import OPS, Array, Type, apply
 from retrograd.compiler.ir.quiet import quietly
+from retrograd.compiler.ops import complexes
 from retrograd.compiler.ops.demands import divisor
 from retrograd.compiler.ops.elementwise import Elementwise, Types
 from retrograd.compiler.ops.half import exactly
@@ -99,6 +100,8 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     """Apply a row to whatever the user gave: the way that is always right."""
     promoted = promote(row, operands)
     common = dtypes.of(promoted[-1])
+    if common.is_complex and row.name in ON_PAIRS:
+        return ON_PAIRS[row.name](*promoted)
     if row.name in _PARTICULAR:
         _refuse(row, operands, common)
         promoted = _demanded(row, promoted)
@@ -112,6 +115,15 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
         name_history(result, Last(_called(row.name, *operands)), operands)
     return result
 
+
+ON_PAIRS: dict[str, Callable[..., Tensor]] = {
+    "abs": complexes.modulus,
+    "isnan": lambda x: APPLY["logical_or"](*complexes.of_parts("isnan", x)),
+    "isinf": lambda x: APPLY["logical_or"](*complexes.of_parts("isinf", x)),
+    "isfinite": lambda x: APPLY["logical_and"](*complexes.of_parts("isfinite", x)),
+    "softsign": lambda x: APPLY["div"](x, APPLY["add"](complexes.modulus(x), 1)),
+}
+"""What stands for rows of complex operands that do not take them: functions of their parts."""
 
 _PARTICULAR = {*DIVISIONS, *KERNELS, *(words.rpartition(" ")[2] for words in REFUSED)}
 """Rows that do not take all operands of the dtypes that they take."""
@@ -154,7 +166,7 @@ def _quick_dtypes(row: Elementwise) -> frozenset[Any]:
     integer. Of powers, whole exponents are looked at first.
     """
     if row.name == "pow":
-        return frozenset(d.numpy for d in dtypes.FLOATING)
+        return frozenset(d.numpy for d in (*dtypes.FLOATING, *dtypes.COMPLEX))
     return taken_dtypes(row) if row.numpy is not None else taken_dtypes(row) - {dtypes.bool_.numpy}
 
 
@@ -169,6 +181,8 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
         return _by_any_but_zero(found) if row.name in DIVISIONS and dtype.kind in "iu" else found
 
     def plainly(dtype: np.dtype[Any]) -> Callable[..., Any]:
+        if dtype.kind == "c":
+            return row.numpy or row.evaluate
         if dtypes.dtype(dtype).is_half:
             return one_pass.of_halves(row, dtype, kernel(row))
         loop = loops.of_row(row, dtype)
@@ -242,7 +256,7 @@ def _one(row: Elementwise) -> Function:
         result = calls.box(value)
         if x._view is not None:
             x._view.refresh(x)
-        if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fV":
+        if recordable and x._requires_grad and STATE.grad and array.dtype.kind in "fcV":
             record(kind, row, (x,), (array,), result)
         return result
 
@@ -291,7 +305,7 @@ def _two(row: Elementwise) -> Function:
         tracked = of_x and _tracked(x)
         if of_y and _tracked(y):  # asked in any case: a view is brought up to date so
             tracked = True
-        if tracked and recordable and STATE.grad and a.dtype.kind in "fV":
+        if tracked and recordable and STATE.grad and a.dtype.kind in "fcV":
             record(kind, row, (x, y), (a, b), result, right if not of_x else both if of_y else left)
         return result
 
@@ -317,20 +331,22 @@ def _promoting(row: Elementwise) -> Callable[[Function], Function]:
     return partial(replayed, shown=shown if row.name in grad_names.BESIDE else "")
 
 
-_NUMBERS = (float, int)
+_NUMBERS = (float, int, complex)
 
 
-def beside(value: float, dtype: np.dtype[Any]) -> Array | None:
+def beside(value: complex, dtype: np.dtype[Any]) -> Array | None:
     """A number as an operand beside one of this dtype, or None where it decides the dtype of the result or
     does not fit."""
-    if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+    if dtype.kind == "c":
+        return number(value, dtype)
+    if type(value) is complex or (dtype.kind != "f" and (type(value) is float or dtype.kind == "b")):
         return None
     if dtype.kind != "f" and not dtypes.dtype(dtype).holds(value):
         return None
     return number(value, dtype)
 
 
-_OPERANDS = (Tensor, float, int, np.ndarray, np.generic)
+_OPERANDS = (Tensor, float, int, complex, np.ndarray, np.generic)
 
 
 def _tracked(x: Tensor) -> bool:

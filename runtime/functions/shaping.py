@@ -15,6 +15,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored, warn
 from retrograd.compiler.ir.graph import Node
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.elementwise import broadcast_shapes as joined_shape
 from retrograd.compiler.ops.window import window
 from retrograd.runtime import grad_functions
@@ -195,16 +196,24 @@ def T(input: Tensor) -> Tensor:
     return moves.permute(input, range(input.ndim)[::-1])
 
 
-@public("mT", "mH", attribute=True, function=False, replay=True)
+@public("mT", attribute=True, function=False, replay=True)
 def mT(input: Tensor) -> Tensor:
     """The last two axes exchanged; a 0-d tensor stays as it is."""
     return _of_matrices(input, "mT")
 
 
+@public("mH", attribute=True, function=False, replay=True)
+def mH(input: Tensor) -> Tensor:
+    """The conjugate transpose of matrices; a 0-d tensor is conjugated."""
+    turned: Tensor = conj(_of_matrices(input, "mH"))
+    return turned
+
+
 @public("adjoint", method=True, replay=True)
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of matrices: of real ones, the last two axes exchanged."""
-    return _of_matrices(input, "adjoint()")
+    turned: Tensor = conj(_of_matrices(input, "adjoint()"))
+    return turned
 
 
 def _of_matrices(input: Tensor, name: str) -> Tensor:
@@ -227,7 +236,8 @@ def H(input: Tensor) -> Tensor:
                 + (" For batches of matrices, consider using tensor.mH" if input.ndim > 2 else "")
             ),
         )
-    return t(input)
+    turned: Tensor = conj(t(input))
+    return turned
 
 
 # ---- axes of size one, and repetition without copying ------------------------------------------------------

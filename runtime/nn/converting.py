@@ -66,7 +66,7 @@ class Convertible:
         where = None if device is None else as_device(device)
         if dtype is None and where is None and memory_format is None:
             return self
-        if dtype is not None and not dtype.is_floating_point:
+        if dtype is not None and not dtype.is_inexact:
             raise ArgumentError(
                 mirrored(
                     "nn.Module.to only accepts floating point or complex dtypes, "
@@ -75,7 +75,7 @@ class Convertible:
             )
 
         def converted(x: Tensor) -> Tensor:
-            kind = dtype if dtype is not None and x.is_floating_point() else x.dtype
+            kind = dtype if dtype is not None and x.dtype.is_inexact else x.dtype
             order = memory_format if x.ndim in (4, 5) else None
             found: Tensor = x.to(kind, device=where, memory_format=order)
             return found

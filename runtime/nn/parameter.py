@@ -23,7 +23,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         _share(self, data)
-        if requires_grad and not self.is_floating_point():
+        if requires_grad and not self.dtype.is_inexact:
             raise DtypeError(
                 mirrored("Only Tensors of floating point and complex dtype can require gradients")
             )

@@ -6,6 +6,7 @@ In flow the arguments of a call and the callable's record; out flows the Tensor,
 from __future__ import annotations
 
 from retrograd.compiler.native.language import Array, Byte, Float32, cast, exported, external, native, stack
+from retrograd.runtime.eager.instant.entries import place_of
 from retrograd.runtime.eager.instant.operands import (
     COUNT,
     is_on,
@@ -18,7 +19,7 @@ from retrograd.runtime.eager.instant.operands import (
     shown,
     tracked,
 )
-from retrograd.runtime.eager.instant.records import MOST, WATCHED, Asked, Function
+from retrograd.runtime.eager.instant.records import MOST, WATCHED, AnyTensor, Asked, Function
 from retrograd.runtime.native.grammar import ALIGNED
 from retrograd.runtime.native.objects import (
     FALSE,
@@ -47,8 +48,13 @@ FLOAT32, FLOAT64, INT64, BOOL = (
 def retrograd_itself(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
-    """The first argument, a Tensor of an array."""
-    return looked_at(function.asked, args, nargs, names, lambda x, array: shared(x))
+    """The first argument, a Tensor of an array: of any, or of one whose dtype is known here."""
+    return looked_at(function.asked, args, nargs, names, lambda x, array: itself(function, x, array))
+
+
+@native
+def itself(function: Function, x: AnyTensor, array: NdArray) -> Object | None:
+    return shared(x) if function.asked.floats == 0 or place_of(array.dtype) >= 0 else None
 
 
 # ---- its only element --------------------------------------------------------------------------------------

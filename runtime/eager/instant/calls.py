@@ -208,9 +208,9 @@ def in_order(slow: Function) -> Function:
     return _by_slow("retrograd_in_order", slow)
 
 
-def itself(arity: int, slow: Function) -> Function:
-    """A function of so many Tensors that gives the first of them."""
-    return _asked("retrograd_itself", slow, arity)
+def itself(arity: int, slow: Function, real: bool = False) -> Function:
+    """A function of so many Tensors that gives the first of them, or only one that is `real`."""
+    return _asked("retrograd_itself", slow, arity, floats=real)
 
 
 def number(slow: Function, floats: bool = False, kind: type | None = None) -> Function:

@@ -30,8 +30,9 @@ _WHOLE = tuple(d.numpy for d in ALL if d.category == 1)
 DTYPES: tuple[np.dtype[Any], ...] = (
     *_FLOATING,
     *_WHOLE,
-    *[d.numpy for d in ALL if d.numpy not in _FLOATING + _WHOLE],
+    *[d.numpy for d in ALL if d.category == 0],
 )
+"""Of others the Python functions are asked."""
 FLOATING, SOLID = len(_FLOATING), len(_FLOATING + _WHOLE)
 """How many of these come first."""
 
