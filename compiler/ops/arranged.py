@@ -23,7 +23,7 @@ class Triangle(Composite):
     """What is on a diagonal of the last two axes, and below or above it."""
 
     name = "triangle"
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     diagonal: int
     """How far above the main one."""
     lower: bool
@@ -54,7 +54,7 @@ class Repeat(Composite):
     """So many copies along each axis."""
 
     name = "repeat"
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     counts: tuple[int, ...]
 
     def formula(self, *values: Value) -> Value:

@@ -43,7 +43,7 @@ class PutAlong(Composite):
     may be shorter than `x` on the other axes; the values have its shape, or are 0-d."""
 
     name = "put_along"
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     axis: int
 
     def formula(self, *values: Value) -> Value:

@@ -13,6 +13,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ShapeError, mirrored
 from retrograd.compiler.ir.graph import Array, Type, Value, apply, register
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot, transpose
 from retrograd.compiler.ops.iota import iota_like
@@ -29,6 +30,7 @@ class Linear(Composite):
     """`x · wᵀ + b`, for x `[…, k]`, w `[n, k]` and b `[n]` (which may be left out)."""
 
     name = "linear"
+    categories = (2, 3)
 
     @property
     def title(self) -> str:
@@ -74,8 +76,8 @@ class Linear(Composite):
         x, w, *_ = inputs
         rows_of = _flat(cotangent)
         found: list[Value | None] = [
-            reshape(dot(rows_of, w), x.shape) if needed[0] else None,
-            dot(transpose(rows_of), _flat(x)) if needed[1] else None,
+            reshape(dot(rows_of, conj(w)), x.shape) if needed[0] else None,
+            dot(transpose(rows_of), conj(_flat(x))) if needed[1] else None,
         ]
         return [*found, *(sum_to(cotangent, (w.shape[0],)) for _ in inputs[2:])]
 
@@ -94,7 +96,7 @@ class Trace(Composite):
     """The sum of a matrix's diagonal."""
 
     name = "trace"
-    categories = (1, 2)
+    categories = (1, 2, 3)
 
     def formula(self, *values: Value) -> Value:
         return sum_(diagonal(values[0], 0, 0, 1), [0])

@@ -8,6 +8,7 @@ from math import inf, prod
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.ir.graph import Value, apply, register
+from retrograd.compiler.ops import complexes
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.reduce import amax, amin, spread, sum_
 from retrograd.compiler.ops.rows import rows
@@ -31,6 +32,7 @@ class Mean(Composite):
     """The arithmetic mean; NaN of no elements."""
 
     name = "mean"
+    categories = (2, 3)
     axes: tuple[int, ...]
 
     def formula(self, *values: Value) -> Value:
@@ -149,14 +151,26 @@ def mean(x: Value, axes: Sequence[int]) -> Value:
 
 
 def var(x: Value, axes: Sequence[int], correction: float = 1) -> Value:
+    """The variance; of complex values that of both parts."""
+    if complexes.is_complex(x):
+        return var(complexes.real(x), axes, correction) + var(complexes.imag(x), axes, correction)
     return apply(Var(tuple(axes), correction), x)
 
 
 def std(x: Value, axes: Sequence[int], correction: float = 1) -> Value:
+    if complexes.is_complex(x):
+        spread_out = var(x, axes, correction)
+        none = rows.eq(spread_out, 0)
+        return rows.where(none, 0.0, rows.sqrt(rows.where(none, 1.0, spread_out)))
     return apply(Std(tuple(axes), correction), x)
 
 
 def norm(x: Value, p: float, axes: Sequence[int]) -> Value:
+    """The p-norm; of complex values that of their absolute values."""
+    if complexes.is_complex(x) and p == 2:
+        return norm(complexes.as_real(x), p, (*axes, len(x.shape)))
+    if complexes.is_complex(x):
+        return norm(complexes.modulus(x), p, axes)
     return apply(Norm(float(p), tuple(axes)), x)
 
 

@@ -152,7 +152,7 @@ def _enter(x: Any, key: list[Any], operands: list[Tensor], sort: Callable[[Tenso
     elif isinstance(x, Tensor):
         key.append(sort(x))
         operands.append(x)
-    elif kind is bool or kind is float:
+    elif kind is bool or kind is float or kind is complex:
         key += kind, repr(x)
     elif kind is slice:
         if not (type(x.start) in _ENDS and type(x.stop) in _ENDS and type(x.step) in _ENDS):

@@ -137,7 +137,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
         raise DtypeError(mirrored("\"addcmul_cpu_out\" not implemented for 'Bool'"))
     dtype = common_dtype([input, tensor1, tensor2])
     start, factor, other = (cast(x, dtype) for x in (input, tensor1, tensor2))
-    if not dtype.is_floating_point:
+    if not dtype.is_inexact:
         value = int(value)
     return _add(start, _mul(factor if value == 1 else _mul(factor, value), other))
 
@@ -154,7 +154,7 @@ _WHOLE_QUOTIENTS = (
 @entered()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """`input + value * (tensor1 / tensor2)`."""
-    if not (tensor1.is_floating_point() or tensor2.is_floating_point()):
+    if not (tensor1.dtype.is_inexact or tensor2.dtype.is_inexact):
         raise DtypeError(mirrored(_WHOLE_QUOTIENTS))
     return add(input, _div(tensor1, tensor2), alpha=value)
 
@@ -168,7 +168,9 @@ def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tens
 @entered(in_place=False)
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """`input ** exponent` in double precision."""
-    x, y = (cast(x, dtypes.float64) if isinstance(x, Tensor) else float(x) for x in (input, exponent))
+    wide = dtypes.promote_types(common_dtype([input, exponent]), dtypes.float64)
+    number = complex if wide.is_complex else float
+    x, y = (cast(x, wide) if isinstance(x, Tensor) else number(x) for x in (input, exponent))
     return APPLY["pow"](x, y)
 
 
@@ -207,7 +209,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
         if isinstance(x, Tensor) and x.dtype is not input.dtype:
             asked, given = C_NAMES[input.dtype], C_NAMES[x.dtype]
             raise DtypeError(mirrored(f"expected dtype {asked} for `{place}` but got dtype {given}"))
-    if not input.is_floating_point():
+    if not input.dtype.is_inexact:
         kernel = "lerp_kernel_tensor" if isinstance(weight, Tensor) else "lerp_kernel_scalar"
         raise DtypeError(mirrored(f"\"{kernel}\" not implemented for '{bare_legacy_name(input.dtype)}'"))
     return APPLY["lerp"](input, end, weight)  # a row gives a Tensor

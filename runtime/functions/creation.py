@@ -30,7 +30,7 @@ from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.tensor import Tensor, new
 
-Number = bool | int | float
+Number = bool | int | float | complex
 
 
 def finished(value: Tensor, device: object = None, requires_grad: bool = False, **ignored: object) -> Tensor:
@@ -91,7 +91,7 @@ def filled(shape: Sequence[int], value: Value, dtype: DType, where: Device = CPU
 
 
 def _scalar(value: object, dtype: DType) -> Array:
-    return stored(value, dtype.numpy) if isinstance(value, float | int) else np.full((), value, dtype.numpy)
+    return stored(value, dtype.numpy) if isinstance(value, float | int | complex) else np.full((), value, dtype.numpy)
 
 
 def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object, **options: Any) -> Tensor:
@@ -167,7 +167,7 @@ def scalar_tensor(s: Number, **options: Any) -> Tensor:
 
 
 def _fill(value: object, name: str) -> object:
-    if isinstance(value, bool | int | float | np.generic) or (isinstance(value, Tensor) and not value.ndim):
+    if isinstance(value, bool | int | float | complex | np.generic) or (isinstance(value, Tensor) and not value.ndim):
         return value
     raise ArgumentError(
         mirrored(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
@@ -229,23 +229,32 @@ def _steps(name: str, steps: object) -> int:
 @public("linspace", replay="copy")
 def linspace(start: Any, end: Any, steps: int, *, dtype: object = None, **options: Any) -> Tensor:
     """`steps` numbers at equal distances from `start` to `end`, both included."""
-    kind = _or_default(dtype)
-    return finished(
-        moves.cast(_between(float(start), float(end), _steps("linspace", steps), kind), kind), **options
-    )
+    kind = _along(start, end) if dtype is None else dtypes.dtype(dtype)
+    ends = (_end(x, kind) for x in (start, end))
+    return finished(moves.cast(_between(*ends, _steps("linspace", steps), kind), kind), **options)
 
 
-def _between(start: float, end: float, steps: int, dtype: DType) -> Tensor:
+def _along(*ends: Any) -> DType:
+    """The dtype of numbers between two ends."""
+    turned = any(dtype_of_number(x).is_complex for x in ends)
+    return dtypes.default_complex() if turned else dtypes.default_dtype()
+
+
+def _end(x: Any, dtype: DType) -> complex:
+    return complex(x) if dtype.is_complex else float(x)
+
+
+def _between(start: complex, end: complex, steps: int, dtype: DType) -> Tensor:
     """Counted from both ends towards the middle, so that both are met exactly, as PyTorch does."""
-    wide = dtype if dtype.is_floating_point else dtypes.float64
+    wide = dtype if dtype.is_inexact else dtypes.float64
     first, last, gaps = (_scalar(x, wide) for x in (start, end, max(steps - 1, 1)))
     a, b, by = (new(np.asarray(x)) for x in (first, last, (last - first) / gaps))
-    k = count(steps, wide)
+    k = count(steps, wide.to_real())
     low = a + by * k
     if steps < 2:
         return low
-    high = b - by * (new(_scalar(steps - 1, wide)) - k)
-    return rows.where(rows.lt(k, new(_scalar(steps // 2, wide))), low, high)
+    high = b - by * (new(_scalar(steps - 1, k.dtype)) - k)
+    return rows.where(rows.lt(k, new(_scalar(steps // 2, k.dtype))), low, high)
 
 
 @public("logspace", replay="copy")
@@ -253,9 +262,10 @@ def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: object = None, **options: Any
 ) -> Tensor:
     """`base` to the powers of `linspace(start, end, steps)`."""
-    kind = _or_default(dtype)
-    wide = kind if kind.is_floating_point else dtypes.float64
-    exponents = _between(float(start), float(end), _steps("logspace", steps), wide)
+    kind = _along(start, end) if dtype is None else dtypes.dtype(dtype)
+    wide = kind if kind.is_inexact else dtypes.float64
+    ends = (_end(x, wide) for x in (start, end))
+    exponents = _between(*ends, _steps("logspace", steps), wide)
     return finished(moves.cast(rows.pow(new(_scalar(base, wide)), exponents), kind), **options)
 
 

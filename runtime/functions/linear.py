@@ -279,7 +279,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     why = f"trace: expected a matrix, but got tensor with dim {input.ndim}"
     _need("trace", input.ndim == 2, why, input)
-    whole = not input.dtype.is_floating_point
+    whole = not input.dtype.is_inexact
     return matrix.trace(moves.cast(input, dtypes.int64) if whole else input)
 
 
@@ -302,7 +302,7 @@ def _plus(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) 
     NaNs.
     """
     _same_dtype(name, input, product)
-    if not input.dtype.is_floating_point:
+    if not input.dtype.is_inexact:
         beta, alpha = (int(stored(trunc(x), input.dtype.numpy)) for x in (beta, alpha))
     scaled = product if alpha == 1 else product * alpha
     spread = expand(input, product.shape)

@@ -53,7 +53,7 @@ def _accumulator(x: Tensor, dtype: object) -> Tensor:
     """The operand of a sum or product: in the dtype asked for; integers and booleans as int64."""
     if dtype is not None:
         return moves.cast(x, dtypes.dtype(dtype))
-    return x if x.dtype.is_floating_point else moves.cast(x, dtypes.int64)
+    return x if x.dtype.is_inexact else moves.cast(x, dtypes.int64)
 
 
 @public("sum", method=True, replay=True)
@@ -273,7 +273,7 @@ def _vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 def _powers(x: Tensor, size: int, falling: bool) -> Tensor:
     """Running products of 1 and elements, from the end if they are `falling`; of whole numbers in int64."""
-    wide = x if x.is_floating_point() else moves.cast(x, dtypes.int64)
+    wide = x if x.dtype.is_inexact else moves.cast(x, dtypes.int64)
     factors = moves.expand(moves.unsqueeze(wide, [x.ndim]), (*x.shape, size))
     first = rows.eq(iota_like(factors, x.ndim), size - 1 if falling else 0)
     return _scanned("cumprod", rows.where(first, 1, factors), -1, "vander", reverse=falling)

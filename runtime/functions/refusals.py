@@ -133,7 +133,7 @@ def forms(name: str) -> tuple[Form, ...]:
 
 def _is_int(x: Any) -> bool:
     if isinstance(x, Tensor):
-        return not x.ndim and not x.requires_grad and not x.dtype.is_floating_point
+        return not x.ndim and not x.requires_grad and not x.dtype.is_inexact
     return (isinstance(x, int | np.integer) and not isinstance(x, bool)) or x is WORKED_OUT
 
 
@@ -156,7 +156,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "Number": _is_number,
     "str": lambda x: isinstance(x, str),
     "object": lambda x: True,
-    "torch.dtype": lambda x: isinstance(x, DType) or x in (int, float, bool),
+    "torch.dtype": lambda x: isinstance(x, DType) or x in (int, float, bool, complex),
     "torch.device": lambda x: isinstance(x, str | device) or _is_int(x),
     "torch.Generator": lambda x: isinstance(x, Generator),
     "torch.memory_format": lambda x: isinstance(x, memory_format),

@@ -12,6 +12,7 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops import cholesky as cholesky_factor
 from retrograd.compiler.ops import factor, lapack, substitution
 from retrograd.compiler.ops import shape as moves
@@ -287,8 +288,8 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 
 @linalg("vecdot")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The sums of products along `dim`."""
+    """The sums of products along `dim`, of which the first factors are conjugated."""
     if not x.ndim and not y.ndim:
-        return x * y
+        return conj(x) * y  # type: ignore[no-any-return]  # of a Tensor, a Tensor
     rows_, columns = (each.movedim(dim, -1) for each in FUNCTIONS["broadcast_tensors"](x, y))
-    return (rows_.unsqueeze(-2) @ columns.unsqueeze(-1)).flatten(-2).squeeze(-1)
+    return (conj(rows_).unsqueeze(-2) @ columns.unsqueeze(-1)).flatten(-2).squeeze(-1)

@@ -21,6 +21,7 @@ from retrograd.compiler.ops import pairs, statistics
 from retrograd.compiler.ops import reduce as ops
 from retrograd.compiler.ops import shape as moves
 from retrograd.compiler.ops import softmax as shares
+from retrograd.compiler.ops.complexes import conj, from_parts, real
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.functions.arranging import diagonal
@@ -32,9 +33,9 @@ from retrograd.runtime.tensor import Tensor, new
 
 
 def _floating(input: Tensor, dtype: object, why: str) -> Tensor:
-    """The operand in the dtype asked for; DtypeError unless that is a floating one."""
+    """The operand in the dtype asked for; DtypeError unless that is a floating or a complex one."""
     x = input if dtype is None else moves.cast(input, dtypes.dtype(dtype))
-    if not x.dtype.is_floating_point:
+    if not x.dtype.is_inexact:
         raise DtypeError(
             f"a statistic of {x.dtype}",
             mirrored(f"{why} Got: {_CAPITAL[x.dtype]}" if why.endswith(".") else why),
@@ -181,8 +182,13 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 @public("logsumexp", method=True, replay=True)
 def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """The logarithm of the sum of exponentials over axes, without overflow."""
+    axes = axes_of(dim, input.ndim, "logsumexp")
+    if input.dtype.is_complex:
+        most = reduced(ops.amax, input.detach().real, axes, True)
+        whole = reduced(ops.sum_, (input - most).exp(), axes, keepdim).log()
+        return whole + moves.reshape(most, whole.shape)
     x = input if input.dtype.is_floating_point else moves.cast(input, dtypes.default_dtype())
-    return reduced(shares.logsumexp, x, axes_of(dim, input.ndim, "logsumexp"), keepdim)
+    return reduced(shares.logsumexp, x, axes, keepdim)
 
 
 def _shared(name: str, op: Any, input: Tensor, dim: int, dtype: object) -> Tensor:
@@ -346,19 +352,19 @@ def cov(
             "dimensions",
         )
     x = moves.reshape(input, (1,) * (2 - input.ndim) + tuple(input.shape))
-    x = x if x.dtype.is_floating_point else moves.cast(x, dtypes.default_dtype())
+    x = x if x.dtype.is_inexact else moves.cast(x, dtypes.default_dtype())
     weights = moves.expand(moves.cast(fweights, x.dtype), (x.shape[1],)) if fweights is not None else None
     if aweights is not None:
         weights = aweights if weights is None else weights * aweights
     if weights is None:
         far = x - mean(x, 1, True)
-        found = matmul(far, moves.swap_axes(far, 0, 1)) / max(x.shape[1] - correction, 0)
+        found = matmul(far, conj(moves.swap_axes(far, 0, 1))) / max(x.shape[1] - correction, 0)
     else:
         total = weights.sum()
         far = x - moves.unsqueeze((x * weights).sum(1) / total, [1])
         less = total if aweights is None else (weights * aweights).sum() / total * correction
         degrees = total - correction if aweights is None else total - less
-        found = matmul(far * weights, moves.swap_axes(far, 0, 1)) / degrees
+        found = matmul(far * weights, conj(moves.swap_axes(far, 0, 1))) / degrees
     return found if x.shape[0] > 1 else moves.reshape(found, ())
 
 
@@ -368,8 +374,15 @@ def corrcoef(input: Tensor) -> Tensor:
     found = cov(input)
     if not found.ndim:
         return found / found
-    root = rows.sqrt(diagonal(found))
+    root = rows.sqrt(real(diagonal(found)))
     scaled = found / moves.unsqueeze(root, [1]) / root
+    if scaled.dtype.is_complex:
+        clipped: Tensor = from_parts(*(_clipped(part) for part in (scaled.real, scaled.imag)))
+        return clipped
+    return _clipped(scaled)
+
+
+def _clipped(scaled: Tensor) -> Tensor:
     return rows.minimum(rows.maximum(scaled, -1.0), 1.0)
 
 
