@@ -241,6 +241,17 @@ def _rsub(input: Any, other: Any, **kwargs: Any) -> str:
     return f"RsubBackward{int(not hasattr(other, 'ndim'))}"
 
 
+def _adjoint(of_real: str) -> Rule:
+    def rule(input: Any) -> str:
+        return "ConjBackward0" if input.dtype.is_complex else f"{of_real}Backward0"
+
+    return rule
+
+
+def _vecdot(x: Any, y: Any, **kwargs: Any) -> str:
+    return Last("SumBackward1") if x.dtype.is_complex else "VdotBackward0"
+
+
 def _float_power(input: Any, exponent: Any) -> str:
     return Last(f"PowBackward{int(hasattr(exponent, 'ndim'))}")
 
@@ -275,7 +286,8 @@ FUNCTIONS: dict[str, Name] = {
     "nanquantile": Last("SqueezeBackward4"), "cumsum": "CumsumBackward0", "cumprod": "CumprodBackward0",
     "cumulative_trapezoid": "CumsumBackward0",
     "logcumsumexp": "LogcumsumexpBackward0", "sort": _sort, "sgn": "SgnBackward0", "topk": "TopkBackward0",
-    "angle": "AngleBackward0",
+    "angle": "AngleBackward0", "conj_physical": "ConjPhysicalBackward0", "complex": "ComplexBackward0",
+    "polar": "PolarBackward0",
     "softmax": _softmax("Softmax"), "log_softmax": _softmax("LogSoftmax"),
     # products
     "matmul": _matmul, "__matmul__": _matmul, "mm": "MmBackward0", "bmm": "BmmBackward0",
@@ -285,12 +297,12 @@ FUNCTIONS: dict[str, Name] = {
     "inner": _inner, "einsum": _einsum, "tensordot": Last("ViewBackward0"),
     "chain_matmul": Last("ViewBackward0"),
     "linalg_multi_dot": Last("ViewBackward0"), "cross": "LinalgCrossBackward0",
-    "linalg_cross": "LinalgCrossBackward0", "linalg_vecdot": "VdotBackward0",
+    "linalg_cross": "LinalgCrossBackward0", "linalg_vecdot": _vecdot,
     # shapes
     "reshape": _reshape, "flatten": _reshape, "ravel": _ravel, "view": "ViewBackward0",
     "reshape_as": "ViewBackward0", "view_as": "ViewBackward0", "unflatten": "ViewBackward0",
-    "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "adjoint": "TransposeBackward0",
-    "H": "TransposeBackward0", "t": "TBackward0",
+    "transpose": "TransposeBackward0", "mT": "TransposeBackward0", "adjoint": _adjoint("Transpose"),
+    "mH": _adjoint("Transpose"), "H": _adjoint("Transpose"), "t": "TBackward0",
     "t_": "TBackward1", "transpose_": "TransposeBackward1", "unsqueeze_": "UnsqueezeBackward1",
     "squeeze_": _squeeze_in_place,
     "squeeze": _squeeze, "unsqueeze": "UnsqueezeBackward0", "repeat": "RepeatBackward0",

@@ -18,6 +18,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.arrays import in_order, ordered
 from retrograd.compiler.ir.graph import Array, Fixed, Op, Type, Value, apply, register
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.rows import rows
 from retrograd.compiler.ops.scan import cumprod, shift
@@ -108,7 +109,7 @@ class Prod(Reduction):
         line = reshape(last, (*(x.shape[k] for k in kept), prod(x.shape[k] for k in self.axes)))
         axis = len(kept)
         before, after = (shift(cumprod(line, axis, back), axis, back, fill=1.0) for back in (False, True))
-        grad = reshape(unsqueeze(cotangent, [axis]) * before * after, last.shape)
+        grad = reshape(unsqueeze(cotangent, [axis]) * conj(before) * conj(after), last.shape)
         return [permute(grad, [order.index(k) for k in range(len(order))])]
 
 

@@ -18,6 +18,7 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import DimensionError, DtypeError, ShapeError
 from retrograd.compiler.ir.arrays import in_order
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.half import in_float32
 from retrograd.compiler.ops.index import put_along_add
 from retrograd.compiler.ops.iota import iota_like
@@ -32,7 +33,7 @@ class Scan(Op):
 
     combine: ClassVar[tuple[str, ...]]
     """The rows that join the carry with the operands, one for each, in turn."""
-    categories: ClassVar[tuple[int, ...]] = (1, 2)
+    categories: ClassVar[tuple[int, ...]] = (1, 2, 3)
     """Categories of dtypes that it takes (see DType)."""
     axis: int
     reverse: bool = False
@@ -111,9 +112,9 @@ class Recurrence(Scan):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         back = recurrence(
-            shift(inputs[0], self.axis, not self.reverse), cotangent, self.axis, not self.reverse
+            conj(shift(inputs[0], self.axis, not self.reverse)), cotangent, self.axis, not self.reverse
         )
-        return [back * shift(out, self.axis, self.reverse) if needed[0] else None, back]
+        return [back * conj(shift(out, self.axis, self.reverse)) if needed[0] else None, back]
 
 
 @register
@@ -130,8 +131,9 @@ class Cumprod(Scan):
     ) -> Sequence[Value | None]:
         """∂/∂x[j] = Π_{i<j} x[i] · Σ_{k≥j} ct[k] Π_{j<i≤k} x[i]: without a division, so right at zeros."""
         (x,) = inputs
-        later = recurrence(shift(x, self.axis, not self.reverse), cotangent, self.axis, not self.reverse)
-        return [later * shift(out, self.axis, self.reverse, fill=1.0)]
+        factors = conj(shift(x, self.axis, not self.reverse))
+        later = recurrence(factors, cotangent, self.axis, not self.reverse)
+        return [later * conj(shift(out, self.axis, self.reverse, fill=1.0))]
 
 
 class _RunningExtremum(Scan):

@@ -19,6 +19,7 @@ from retrograd.compiler.ops.reduce import Reduction, Sum
 from retrograd.compiler.ops.row import Elementwise, broadcast_shapes
 from retrograd.compiler.ops.shape import (
     Cast,
+    Concat,
     Expand,
     Permute,
     Reshape,
@@ -28,6 +29,7 @@ from retrograd.compiler.ops.shape import (
     expand,
     permute,
     reshape,
+    slice_,
 )
 
 _FOLDED_SIZE = 64
@@ -226,9 +228,25 @@ def _expand(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
 
 
 def _slice(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
-    """x[:] → x"""
+    """x[:] → x;  a part of concat(x, y) that lies in x → a part of x"""
     assert isinstance(op, Slice)
-    return inputs[0] if op.infer(inputs[0].type).shape == inputs[0].shape else None
+    (x,) = inputs
+    if op.infer(x.type).shape == x.shape:
+        return x
+    return _slice_of_part(op, x) if isinstance(x.op, Concat) else None
+
+
+def _slice_of_part(op: Slice, joined: Node) -> Value | None:
+    assert isinstance(joined.op, Concat)
+    axis, before = joined.op.axis, 0
+    for part in joined.inputs:
+        after = before + part.shape[axis]
+        if before <= op.starts[axis] and op.stops[axis] <= after and op.starts[axis] < op.stops[axis]:
+            starts, stops = list(op.starts), list(op.stops)
+            starts[axis], stops[axis] = starts[axis] - before, stops[axis] - before
+            return slice_(part, starts, stops, op.steps)
+        before = after
+    return None
 
 
 def _select(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
