@@ -239,7 +239,10 @@ def _cast(op: Cast, x: Pair) -> Value:
 
 
 def _pad(op: shape.Pad, x: Pair) -> Pair:
-    return Pair(apply(op, x.re), pad(x.im, op.low, op.high, op.interior))
+    return Pair(*(
+        pad(part, op.low, op.high, op.interior, fill)
+        for part, fill in ((x.re, op.fill.real), (x.im, op.fill.imag))
+    ))
 
 
 def _sgn(op: Op, x: Pair) -> Pair:

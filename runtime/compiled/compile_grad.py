@@ -338,7 +338,7 @@ class CompiledFunction(Generic[P, R]):
     def _not_scalar(self, shown: str) -> GradientError:
         return GradientError(
             f"value_and_grad of {self._parameters.name}, which returns {shown}",
-            "a gradient without a cotangent is that of one scalar",
+            "a gradient without a cotangent is that of one real scalar",
             "return one scalar, with compile_grad(has_aux=True) a scalar and anything else, or use vjp()",
         )
 

@@ -72,7 +72,7 @@ class Recording:
         """The inputs, counted through operands and then captured, by which it can be differentiated."""
         self.differentiable = tuple(k for k, x in enumerate(outputs) if x.requires_grad)
         """The outputs that have a derivative."""
-        self.scalar = len(self.differentiable) == 1 and outputs[self.differentiable[0]].numel() == 1
+        self.scalar = len(self.differentiable) == 1 and _is_scalar(outputs[self.differentiable[0]])
         """Whether the gradients may as well be computed with the value."""
         self.rewritten = frozenset(rewritten)
         """The inputs that are written to when the function has run."""
@@ -322,6 +322,12 @@ class Recording:
             return (None,)
 
         return self._once("refusal", derive)[0]
+
+
+def _is_scalar(output: Tensor) -> bool:
+    """Whether its gradient times any cotangent is that for the cotangent: not so of a complex number, whose
+    derivative need not be a complex one."""
+    return output.numel() == 1 and not output.dtype.is_complex
 
 
 def array_of(tensor: Tensor) -> Any:

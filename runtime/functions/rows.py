@@ -146,7 +146,7 @@ def _special(operands: Sequence[Any], dtype: DType) -> Iterator[str]:
     if bools:
         yield "two bools" if bools == 2 else "one bool"
     last = operands[-1]
-    if type(last) is int and last < 0 and not dtype.is_floating_point:
+    if type(last) is int and last < 0 and not dtype.is_inexact:
         yield "a whole number below 0"
 
 
@@ -223,7 +223,8 @@ def written_over(row: Elementwise) -> dict[Any, Callable[[], Function]]:
     function = row.numpy
     if not isinstance(function, np.ufunc):
         return {}
-    taken = [d for d in _quick_dtypes(row) if row.name not in DIVISIONS or d.kind not in "iu"]
+    kinds = "cui" if row.name in DIVISIONS else "c"
+    taken = [d for d in _quick_dtypes(row) if d.kind not in kinds]
     return {dtype: partial(one_pass.quickly, row, dtype, function) for dtype in taken}
 
 
