@@ -4,7 +4,7 @@ In flow an installed PyTorch and the calls in the tables of the tests; out flows
 refusal, as `kernels.py` there reads it. A call is made again with its first Tensor of another dtype. What is
 said at every call of a function, or at every one with as many axes, is its refusal of that dtype. It is made
 a third time with all its Tensors of floating point of that dtype (`*`); and what is said at those calls alone
-that fail is told apart (`?`).
+that fail is told apart (`?`). Rows of the elementwise table are asked about complex numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ HOME = Path(__file__).resolve().parents[1]
 PAGE = HOME / "runtime" / "functions" / "kernels.txt"
 DTYPES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16",
+    "float16": "Half", "bfloat16": "BFloat16", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
 }  # fmt: skip
 AREAS = {
     "F": "", "t": "", "t.nn.functional": "", "L": "linalg_", "t.linalg": "linalg_", "t.special": "special_",
 }  # fmt: skip
 """Who holds functions, and how their names begin."""
+
+HOLDERS = ("t", "t.nn.functional", "t.special")
+"""Where rows are."""
 
 Answers = dict[tuple[str, int], dict[str, set[str]]]
 """Of a function and the axes of its first Tensor, what is said of each dtype."""
@@ -62,7 +65,7 @@ def said(call: ast.Call, first: Any, names: dict[str, Any]) -> str:
     return ""
 
 
-def ask(case: str, names: dict[str, Any], found: Answers) -> None:
+def ask(case: str, names: dict[str, Any], found: Answers, dtypes: Iterable[str] = DTYPES) -> None:
     import torch
 
     steps, _, _ = case.rpartition("; ")
@@ -75,7 +78,7 @@ def ask(case: str, names: dict[str, Any], found: Answers) -> None:
             continue
         if not isinstance(first, torch.Tensor) or not first.is_floating_point() or said(call, first, names):
             continue
-        for dtype in DTYPES:
+        for dtype in dtypes:
             kind = getattr(torch, dtype)
             alike = {key: cast(x, kind) for key, x in names.items()}
             for mark, given in (("", names), ("*", alike)):
@@ -116,12 +119,12 @@ def lines(found: Answers) -> Iterator[str]:
             answers.update({dtype: "" for dtype, text in answers.items() if text == sure.get(dtype)})
         told: dict[tuple[str, str], list[str]] = defaultdict(list)
         for dtype in DTYPES:
-            texts = {answers[dtype] for answers in by_rank.values()}
+            texts = {answers.get(dtype, "") for answers in by_rank.values()}
             if len(texts) == 1:
                 told["", texts.pop()].append(dtype)
                 continue
             for rank, answers in sorted(by_rank.items()):
-                told[f"/{rank}", answers[dtype]].append(dtype)
+                told[f"/{rank}", answers.get(dtype, "")].append(dtype)
         for (rank, text), dtypes in told.items():
             if text:
                 bare = name.rstrip("*?")
@@ -135,12 +138,19 @@ def main() -> None:
     from test_functions import CASES, operands
     from test_linalg import matrices
 
+    from retrograd.runtime.functions.rows import ROWS
+
     warnings.simplefilter("ignore")
     found: Answers = defaultdict(lambda: defaultdict(set))
     for case in CASES:
         ask(case, operands(torch, "float32", requires_grad=False), found)
     for case in LINALG:
         ask(case, matrices(torch, "float32"), found)
+    for name, row in ROWS.items():
+        holder = next((h for h in HOLDERS if hasattr(eval(h, {"t": torch}), name)), None)
+        if holder is not None:
+            case = f"{holder}.{name}({', '.join('xyxy'[: row.arity])})"
+            ask(case, operands(torch, "float32", requires_grad=False), found, ("complex64", "complex128"))
     PAGE.write_text("\n".join(lines(found)) + "\n", encoding="utf-8")
 
 

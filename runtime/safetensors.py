@@ -25,7 +25,7 @@ _LONGEST_HEADER = 100_000_000
 _DTYPES = {
     "F64": dtypes.float64, "F32": dtypes.float32, "F16": dtypes.float16, "BF16": dtypes.bfloat16,
     "I64": dtypes.int64, "I32": dtypes.int32, "I16": dtypes.int16, "I8": dtypes.int8, "U8": dtypes.uint8,
-    "BOOL": dtypes.bool_,
+    "BOOL": dtypes.bool_, "C64": dtypes.complex64, "C128": dtypes.complex128,
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 

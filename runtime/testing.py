@@ -32,9 +32,11 @@ _TOLERANCES = {
     dtypes.bfloat16: (1.6e-2, 1e-5),
     dtypes.float32: (1.3e-6, 1e-5),
     dtypes.float64: (1e-7, 1e-7),
+    dtypes.complex64: (1.3e-6, 1e-5),
+    dtypes.complex128: (1e-7, 1e-7),
 }
 """Relative and absolute; none for other dtypes."""
-_NUMBERS: dict[type, DType] = {int: dtypes.int64, float: dtypes.float64}
+_NUMBERS: dict[type, DType] = {int: dtypes.int64, float: dtypes.float64, complex: dtypes.complex128}
 
 
 @record

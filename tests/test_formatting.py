@@ -151,9 +151,9 @@ def test_a_negative_option_is_refused_and_changes_nothing(option: str) -> None:
     assert get_printoptions() == before
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "object", "U3"])
+@pytest.mark.parametrize("dtype", ["S3", "object", "U3"])
 def test_a_dtype_without_a_tensor_is_refused(dtype: str) -> None:
-    with pytest.raises(DtypeError, match="tensors hold real numbers and booleans") as raised:
+    with pytest.raises(DtypeError, match="tensors hold numbers and booleans") as raised:
         tensor_repr(np.ones(2).astype(dtype))
     assert isinstance(raised.value, RetrogradError)
 

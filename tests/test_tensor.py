@@ -330,13 +330,19 @@ def _dtype_of(library: Any, function: Any, *operands: Any) -> str | None:
 def test_every_pair_of_dtypes_promotes_as_in_pytorch(function: Any, torch: ModuleType) -> None:
     def operands(library: Any) -> list[Any]:
         made = [library.tensor(v, dtype=getattr(library, n)) for n in NAMES for v in ([1, 1], 1)]
-        return [*made, True, 2, 2.5]
+        return [*made, True, 2, 2.5, 1j]
+
+    def made_half(x: object, y: object) -> bool:
+        """Whether PyTorch makes a complex number of halves, of which there are none here."""
+        kinds = {str(v.dtype).rpartition(".")[2] if hasattr(v, "dtype") else type(v).__name__ for v in (x, y)}
+        return "float16" in kinds and any("complex" in kind for kind in kinds)
 
     ours, theirs = operands(retrograd), operands(torch)
     for a, c in zip(ours, theirs):
         for b, d in zip(ours, theirs):
             both_bool = function is operator.pow and all(dtypes.of(v) is dtypes.bool_ for v in (a, b))
-            if (isinstance(a, Tensor) or isinstance(b, Tensor)) and not both_bool:
+            skipped = both_bool or made_half(a, b)
+            if (isinstance(a, Tensor) or isinstance(b, Tensor)) and not skipped:
                 expected = _dtype_of(torch, function, c, d)
                 assert _dtype_of(retrograd, function, a, b) == expected, (
                     f"{function.__name__} of {c!r} and {d!r}"

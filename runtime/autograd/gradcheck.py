@@ -20,6 +20,7 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import ArgumentError, GradientError, RequirementError, mirrored, warn
 from retrograd.compiler.ir.graph import Array
+from retrograd.compiler.ops.complexes import as_complex, as_real
 from retrograd.compiler.record import record
 from retrograd.runtime.autograd import forward_ad
 from retrograd.runtime.autograd.differentiation import grad
@@ -46,7 +47,8 @@ def gradcheck(
     `check_undefined_grad` tries outputs without a cotangent, `check_batched_grad` several cotangents at
     once, `check_grad_dtypes` the gradients' dtypes. `fast_mode` compares products with one pair of random
     vectors in place of whole Jacobians. `check_batched_forward_grad` and `masked` change nothing: tangents
-    are computed one at a time here, and there are no sparse Tensors. Where derivatives do not agree:
+    are computed one at a time here, and there are no sparse Tensors. What is complex is compared by its real
+    and imaginary parts. Where derivatives do not agree:
     GradcheckError, or False without `raise_exception`.
     """
     _require(check_forward_ad or check_backward_ad, "check_forward_ad or check_backward_ad")
@@ -55,7 +57,8 @@ def gradcheck(
         check_batched_forward_grad, "check_batched_forward_grad", check_forward_ad, "check_forward_ad"
     )
     operands = _tuple(inputs)
-    check = _Check(func, operands, _checked(operands), eps, atol, rtol, nondet_tol, fast_mode)
+    places = _checked(operands)
+    check = _Check(*_by_parts(func, operands), places, eps, atol, rtol, nondet_tol, fast_mode)
     steps: list[tuple[bool, Callable[[], None]]] = [
         (True, partial(check.jacobians, check_forward_ad, check_backward_ad)),
         (check_grad_dtypes and check_backward_ad, check.dtypes),
@@ -342,7 +345,7 @@ def _checked(operands: tuple[Any, ...]) -> list[int]:
     places = [k for k, x in enumerate(operands) if isinstance(x, Tensor) and x.requires_grad]
     for place in places:
         x = operands[place]
-        if x.dtype is not dtypes.float64:
+        if x.dtype not in (dtypes.float64, dtypes.complex128):
             warn(
                 f"Input #{place} requires gradient and is not a double precision floating point or complex. "
                 "This check will likely fail if all the inputs are not of double precision floating point or "
@@ -364,6 +367,25 @@ def _checked(operands: tuple[Any, ...]) -> list[int]:
             )
         )
     return places
+
+
+def _by_parts(func: TensorFunction, operands: tuple[Any, ...]) -> tuple[TensorFunction, tuple[Any, ...]]:
+    """The function of the parts of complex operands that require grad, to the parts of its complex outputs."""
+
+    def is_complex(x: Any) -> bool:
+        return isinstance(x, Tensor) and x.dtype.is_complex
+
+    taken = [is_complex(x) and x.requires_grad for x in operands]
+
+    def of_parts(*given: Any) -> tuple[Any, ...]:
+        whole = [as_complex(x) if apart else x for x, apart in zip(given, taken, strict=True)]
+        return tuple(as_real(y) if is_complex(y) else y for y in _tuple(func(*whole)))
+
+    parts = [
+        as_real(x.detach()).clone().requires_grad_() if apart else x
+        for x, apart in zip(operands, taken, strict=True)
+    ]
+    return of_parts, tuple(parts)
 
 
 def _tuple(inputs: Any) -> tuple[Any, ...]:

@@ -85,7 +85,7 @@ def _evaluate(op: Op, operands: Sequence[Value], values: list[Value], tracked: b
     arrays = _arrays(operands, values)
     first = arrays[0].dtype if arrays else None
     try:
-        if any(array.dtype is not first for array in arrays):
+        if any(array.dtype is not first for array in arrays) or (first is not None and first.kind == "c"):
             op.infer(*map(type_of, arrays))
         away = type(first) is DType and isinstance(arrays[0], DeviceArray)
         if away:

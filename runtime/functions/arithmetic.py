@@ -260,6 +260,8 @@ def clamp(
     """
     if min is None and max is None:
         raise ArgumentError(mirrored("torch.clamp: At least one of 'min' or 'max' must not be None"))
+    if input.dtype.is_complex:
+        raise DtypeError(mirrored("clamp is not supported for complex types"))
     result = input
     if min is not None:
         result = APPLY["clamp_min"](result, min)
@@ -370,11 +372,15 @@ def angle(input: Tensor) -> Tensor:
 
 @entered(in_place=False)
 def isposinf(input: Tensor) -> Tensor:
+    if input.dtype.is_complex:
+        raise DtypeError(mirrored("isposinf does not support complex inputs."))
     return input == float("inf")
 
 
 @entered(in_place=False)
 def isneginf(input: Tensor) -> Tensor:
+    if input.dtype.is_complex:
+        raise DtypeError(mirrored("isneginf does not support complex inputs."))
     return input == float("-inf")
 
 

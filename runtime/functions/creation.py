@@ -28,6 +28,7 @@ from retrograd.runtime.eager.kernels import stored
 from retrograd.runtime.eager.moving import moved
 from retrograd.runtime.functions.public import integer, public, sizes_of
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 Number = bool | int | float | complex
@@ -201,6 +202,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: object = None, 
         raise ShapeError(asked, mirrored("upper bound and lower bound inconsistent with step sign"))
     whole = all(isinstance(x, int) for x in (first, last, by))
     kind = (dtypes.int64 if whole else dtypes.default_dtype()) if dtype is None else dtypes.dtype(dtype)
+    if kind.is_complex:
+        raise DtypeError(mirrored(f"\"arange_cpu\" not implemented for '{bare_legacy_name(kind)}'"))
     size = -(-(last - first) // by) if whole else math.ceil((last - first) / by)
     return finished(_progression(size, first, by, kind), **options)
 

@@ -173,7 +173,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         index = tensor_of(index)
     if written_by_numpy(input, index, value):
         return
-    if not isinstance(value, Tensor | bool | int | float | np.ndarray | np.generic):
+    if not isinstance(value, Tensor | bool | int | float | complex | np.ndarray | np.generic):
         raise ArgumentError(
             mirrored(f"can't assign a {type(value).__name__} to a {legacy_name(input.dtype)}"),
             "",
@@ -375,7 +375,7 @@ setattr(Tensor, "index_put_", FUNCTIONS["index_put_"])  # noqa: B010  # as metho
 @public("__contains__", method=True, function=False)
 def contains(input: Tensor, element: Any) -> bool:
     """`element in x`: whether some element is equal to it."""
-    if not isinstance(element, Tensor | bool | int | float | np.generic):
+    if not isinstance(element, Tensor | bool | int | float | complex | np.generic):
         raise ArgumentError(
             mirrored(
                 f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."

@@ -125,7 +125,7 @@ def _as_item(item: Any) -> Any:
                 f"(got {type(item).__name__})"
             ),
         )
-    if item.dtype.is_floating_point or (item.ndim and item.dtype in (dtypes.int8, dtypes.int16)):
+    if item.dtype.is_inexact or (item.ndim and item.dtype in (dtypes.int8, dtypes.int16)):
         raise DimensionError(
             f"an index of {item.dtype}",
             mirrored("tensors used as indices must be long, int, byte or bool tensors"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retrograd.compiler import dtypes
-from retrograd.compiler.errors import ArgumentError, DimensionError, ShapeError, mirrored
+from retrograd.compiler.errors import ArgumentError, DimensionError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import Value
 from retrograd.compiler.ops import extremum, scan, wide_scan
 from retrograd.compiler.ops import reduce as ops
@@ -33,6 +33,7 @@ from retrograd.runtime.functions.public import (
 )  # fmt: skip
 from retrograd.runtime.functions.results import pair
 from retrograd.runtime.functions.rows import APPLY
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
 
 Reducer = Callable[[Value, Sequence[int]], Value]
@@ -203,6 +204,9 @@ def _best(name: str, whole: Reducer, place: Callable[..., Tensor], row: str) -> 
             raise ArgumentError(f"{name}(…, keepdim={keepdim!r}) of two tensors", "no dim is reduced")
         if second is not None:
             return APPLY[row](input, second)
+        if input.dtype.is_complex:
+            words = f'"{name}_all" not implemented for \'{bare_legacy_name(input.dtype)}\''
+            raise DtypeError(mirrored(words if dim is None else f"{name}(): does not support complex input"))
         if dim is None:
             _need_some(name, input)
             return reduced(whole, input, range(input.ndim), keepdim=False)

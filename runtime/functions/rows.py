@@ -35,6 +35,7 @@ from retrograd.runtime.eager.promotion import common_dtype, promote
 from retrograd.runtime.eager.record import RECORD
 from retrograd.runtime.eager.replay import name_history, planned, replayed, within
 from retrograd.runtime.eager.selection import Selection
+from retrograd.runtime.functions.kernels import unkernelled
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
@@ -102,6 +103,13 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
     common = dtypes.of(promoted[-1])
     if common.is_complex and row.name in ON_PAIRS:
         return ON_PAIRS[row.name](*promoted)
+    if common.is_complex and not row.takes(common):
+        refused = [x for x in promoted if isinstance(x, Tensor)][:1]
+        kernel_name, _ = KERNELS.get(row.name, ("", ()))
+        words = unkernelled(row.name, refused, _NO_NAMES) if refused else ""
+        if kernel_name and not words:
+            words = f"\"{kernel_name}\" not implemented for '{bare_legacy_name(common)}'"
+        raise DtypeError(mirrored(words) if words else f"{row.name} of {common}", "", "cast it, or take .real")
     if row.name in _PARTICULAR:
         _refuse(row, operands, common)
         promoted = _demanded(row, promoted)

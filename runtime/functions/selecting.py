@@ -26,6 +26,7 @@ from retrograd.runtime.eager.tallies import Distinct, DistinctSlices, Occurrence
 from retrograd.runtime.eager.underived import refused
 from retrograd.runtime.functions.public import FUNCTIONS, axis_of, promoted, public
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
 
@@ -144,6 +145,9 @@ def _distinct(
 ) -> Any:
     """The distinct elements or slices, which are not differentiated, and what is known of them; PyTorch calls
     it by the words of `shown`."""
+    if input.dtype.is_complex:
+        kernel = "unique" if dim is None else "unique_dim"
+        raise DtypeError(mirrored(f"\"{kernel}\" not implemented for '{bare_legacy_name(input.dtype)}'"))
     options = sorts, bool(with_inverse), bool(with_counts)
     axis = None if dim is None else axis_of(dim, input.ndim, "unique")
     if axis is not None and (none := input.shape.count(0)) and (input.shape[axis] or none > 1):

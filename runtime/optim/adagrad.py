@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from retrograd.runtime.optim.optimizer import Group, check_options, scalar
 from retrograd.runtime.optim.trained import Clock
-from retrograd.runtime.optim.update import Formula, Numbers, On
+from retrograd.runtime.optim.update import Formula, Numbers, On, by_parts
 from retrograd.runtime.tensor import Tensor
 
 
@@ -62,7 +62,8 @@ class Adagrad(Formula):
                 }
 
     def _first(self, name: str, group: Group, param: Tensor) -> Tensor:
-        start: Tensor = super()._first(name, group, param).fill_(group["initial_accumulator_value"])
+        start: Tensor = super()._first(name, group, param)
+        by_parts(start).fill_(group["initial_accumulator_value"])
         return start
 
     def _numbers(self, group: Group, clock: Clock) -> dict[str, float]:

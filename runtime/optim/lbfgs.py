@@ -14,6 +14,7 @@ from retrograd.compiler.errors import ArgumentError, mirrored
 from retrograd.runtime.functions import FUNCTIONS
 from retrograd.runtime.modes import enable_grad, no_grad
 from retrograd.runtime.optim.optimizer import Closure, Optimizer, check_options
+from retrograd.runtime.optim.update import by_parts
 from retrograd.runtime.optim.wolfe import search
 from retrograd.runtime.tensor import Tensor
 
@@ -68,13 +69,15 @@ class LBFGS(Optimizer):
     # ---- all parameters as one vector ----------------------------------------------------------------------
 
     def _gradient(self) -> Tensor:
-        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self._params]
+        """Complex ones by their real and imaginary parts."""
+        gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in self._params]
+        parts = [by_parts(g).reshape(-1) for g in gradients]
         vector: Tensor = FUNCTIONS["cat"](parts)
         return vector
 
     def _move(self, length: float, direction: Tensor) -> None:
         start = 0
-        for p in self._params:
+        for p in map(by_parts, self._params):
             end = start + p.numel()
             p.add_(direction[start:end].reshape(p.shape), alpha=length)
             start = end

@@ -9,7 +9,7 @@ from retrograd.compiler import dtypes
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.optim.optimizer import Group, check_options, scalar
 from retrograd.runtime.optim.trained import Clock
-from retrograd.runtime.optim.update import Formula, Numbers, On
+from retrograd.runtime.optim.update import Formula, Numbers, On, by_parts
 from retrograd.runtime.tensor import Tensor
 
 where = APPLY["where"]
@@ -51,7 +51,9 @@ class Rprop(Formula):
 
     def _first(self, name: str, group: Group, param: Tensor) -> Tensor:
         start: Tensor = super()._first(name, group, param)
-        return start if name == "prev" else start.fill_(float(group["lr"]))
+        if name != "prev":
+            by_parts(start).fill_(float(group["lr"]))
+        return start
 
     def _numbers(self, group: Group, clock: Clock) -> dict[str, float]:
         (less, more), (least, most) = group["etas"], group["step_sizes"]

@@ -25,6 +25,7 @@ import numpy as np
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Array, Graph, Node
+from retrograd.compiler.ops.complexes import as_complex, as_real
 from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.inplace import renew
@@ -204,18 +205,34 @@ def _program(
         vector = adopted(trace, "numbers", (len(names),), np.dtype(np.float64))
         known: dict[tuple[int, DType], dict[str, Tensor]] = {}
         for k, kind in enumerate(kinds):
-            key = (kind.numbers, kind.dtype)
+            key = (kind.numbers, kind.dtype.to_real())
             if key not in known:
                 known[key] = named(vector, names, *key)
             first = len(trace.captured)
             labels = [f"x{k}", *(f"{slot}{k}" for slot in kind.slots)]
             operands = [adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
-            new = formula(Asked(dict(kind.on), asked), known[key], operands[0], gradients[k], *operands[1:])
+            rule = _of_parts(formula) if kind.dtype.is_complex else formula
+            new = rule(Asked(dict(kind.on), asked), known[key], operands[0], gradients[k], *operands[1:])
             updates |= {len(outputs) + place: first + place for place in range(len(new))}
             outputs += [trace.lift(x) for x in new]
         inputs = tuple(trace.captured)
     graph = Graph(f"{name.lower()}_step", inputs, tuple(outputs))
     return _Step(executable(graph, where, updates), updates, asked)
+
+
+def by_parts(x: Tensor) -> Tensor:
+    """The parts of a complex Tensor, a view; what is real itself."""
+    parts: Tensor = as_real(x) if x.dtype.is_complex else x
+    return parts
+
+
+def _of_parts(formula: Rule) -> Rule:
+    """The formula of complex parameters: that of their real and imaginary parts, as PyTorch has it."""
+
+    def of_pairs(on: On, n: Numbers, *operands: Tensor) -> tuple[Tensor, ...]:
+        return tuple(map(as_complex, formula(on, n, *map(as_real, operands))))
+
+    return of_pairs
 
 
 def named(vector: Tensor, names: tuple[str, ...], start: int, dtype: DType) -> dict[str, Tensor]:
