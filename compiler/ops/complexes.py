@@ -90,7 +90,7 @@ INVERSE = {AsReal: AsComplex(), AsComplex: AsReal()}
 # ---- element by element ------------------------------------------------------------------------------------
 
 
-class _OfComplex(Op):
+class OfComplex(Op):
     """An op of complex elements, one by one."""
 
     def infer(self, *types: Type) -> Type:
@@ -98,7 +98,7 @@ class _OfComplex(Op):
         return types[0]
 
 
-class _ToReal(_OfComplex):
+class _ToReal(OfComplex):
     """Such an op, whose result is real."""
 
     def infer(self, *types: Type) -> Type:
@@ -107,7 +107,7 @@ class _ToReal(_OfComplex):
 
 @register
 @record
-class Conj(_OfComplex):
+class Conj(OfComplex):
     """The complex conjugate."""
 
     name = "conj"
@@ -171,15 +171,16 @@ def _turned(x: Value) -> Value:
 
 @register
 @record
-class Sgn(_OfComplex):
+class Sgn(OfComplex):
     """x / |x|, and 0 of 0."""
 
     name = "sgn"
 
     def evaluate(self, *arrays: Array) -> Array:
         (x,) = arrays
-        size = np.abs(x)
-        return np.asarray(x / np.where(size == 0, 1, size).astype(size.dtype))
+        size = np.asarray(np.abs(x))
+        size[size == 0] = 1
+        return AsComplex().evaluate(AsReal().evaluate(x) / size[..., None])
 
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]

@@ -242,8 +242,9 @@ row("softsign",   "x / (1 + abs(x))",     FLOAT, partials=["1 / (1 + abs(x))**2"
 
 # ---- what of this is there of complex numbers --------------------------------------------------------------
 on_complex("add", "sub", "mul", "div", "neg", "reciprocal", "square", "sqrt", "rsqrt", "eq", "ne", "where")
-on_complex("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan")
+on_complex("exp", "exp2", "expm1", "log", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan")
 on_complex("sinh", "cosh", "tanh", "asinh", "atanh", "silu")
+on_complex("log1p", numpy=special.complex_log1p)
 on_complex("sigmoid", formula="1 / (1 + exp(-x))")
 on_complex("acosh", partials=["1 / (sqrt(x - 1) * sqrt(x + 1))"])
 on_complex("lerp", formula="where(modulus(z) < 0.5, x + z * (y - x), y - (y - x) * (1 - z))")

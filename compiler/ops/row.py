@@ -126,6 +126,12 @@ class Elementwise(Op):
         return function_of(ON_COMPLEX[self.name].formula or self.formula, [*self.operands])
 
     @cached_property
+    def evaluation_on_complex(self) -> Callable[..., Any]:
+        """What evaluates it on arrays of complex numbers."""
+        given = ON_COMPLEX[self.name]
+        return given.numpy or (self.numpy if given.formula is None else None) or self.expansion_on_complex
+
+    @cached_property
     def partials(self) -> tuple[str | None, ...]:
         """The derivative by each operand, as text."""
         if self.types in WITHOUT_DERIVATIVE:
@@ -177,8 +183,8 @@ class Elementwise(Op):
         return f"{self.name}({', '.join(map(str, types))})"
 
     def evaluate(self, *arrays: Array) -> Array:
-        if self.numpy is None and arrays[-1].dtype.kind == "c":
-            return np.asarray(self.expansion_on_complex(*arrays))
+        if arrays[-1].dtype.kind == "c":
+            return np.asarray(self.evaluation_on_complex(*arrays))
         return np.asarray((self.numpy or in_float32(self.expansion))(*arrays))
 
     def adjoint(
@@ -223,16 +229,23 @@ class OnComplex:
     """None: the row's own holds."""
     partials: tuple[str | None, ...] | None = None
     """None: the row's own hold."""
+    numpy: Callable[..., Any] | None = None
+    """None: the row's own takes them, if it has one."""
 
 
 ON_COMPLEX: dict[str, OnComplex] = {}
 """Of each row that takes complex numbers."""
 
 
-def on_complex(*names: str, formula: str | None = None, partials: Sequence[str | None] | None = None) -> None:
+def on_complex(
+    *names: str,
+    formula: str | None = None,
+    partials: Sequence[str | None] | None = None,
+    numpy: Callable[..., Any] | None = None,
+) -> None:
     """Have rows take complex numbers: by their own formula and derivatives, unless others are given. `real`
     and `modulus` are real parts and absolute values there."""
-    given = OnComplex(formula, None if partials is None else tuple(partials))
+    given = OnComplex(formula, None if partials is None else tuple(partials), numpy)
     ON_COMPLEX.update(dict.fromkeys(names, given))
 
 

@@ -53,15 +53,25 @@ def by_products(exponent: Array) -> powers.Power | None:
 
 
 def rsqrt(x: Array) -> Array:
+    if x.dtype.kind == "c":
+        return np.asarray(1 / np.sqrt(x))
     return np.asarray(np.reciprocal(np.sqrt(x)))
 
 
 def sigmoid(x: Array) -> Array:
-    if x.dtype.kind == "c":
-        return np.asarray(1 / (1 + np.exp(-x)))
     e = np.exp(-np.abs(x))
     one = np.ones_like(e)
     return np.asarray(np.where(x >= 0, one, e) / (one + e))
+
+
+def complex_log1p(x: Array) -> Array:
+    """log(1 + x), without losing small parts of x."""
+    a, b = x.real, x.imag
+    near = np.abs(x) < 1
+    re = np.where(near, 0.5 * np.log1p(np.where(near, a * (2 + a) + b * b, 0)), np.log(np.abs(1 + x)))
+    found = np.empty(x.shape, x.dtype)
+    found.real, found.imag = re, np.arctan2(b, 1 + a)
+    return found
 
 
 def softplus(x: Array) -> Array:

@@ -18,6 +18,7 @@ from retrograd.compiler.errors import TraceError
 from retrograd.compiler.ir.graph import Builder, Constant, Graph, Node, Op, Type, Value, apply
 from retrograd.compiler.ops import (
     arranged,
+    complexes,
     contract,
     convolution,
     copy,
@@ -312,6 +313,9 @@ RULES: dict[type, Rule] = {
     moves.Flip: _shifted("axes"),
     moves.Concat: _shifted("axis"),
     moves.Cast: _same,
+    complexes.OfComplex: _same,
+    complexes.AsReal: _same,
+    complexes.AsComplex: _same,
     copy.Clone: _same,
     window.Diagonal: _shifted("first", "second"),
     window.Undiagonal: _shifted("first", "second"),

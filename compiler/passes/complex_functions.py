@@ -150,9 +150,14 @@ def acosh(a: Value, b: Value) -> Parts:
 
 @on_parts
 def atanh(a: Value, b: Value) -> Parts:
+    """About 1 and -1 the logarithm of the distance, whose square is too small a number."""
     size, endless = rows.abs(a), rows.eq(rows.hypot(a, b), math.inf)
     apart = 1.0 - size
-    re = rows.log1p(size * 4.0 / (apart * apart + b * b)) * 0.25
+    distance = rows.hypot(apart, b)
+    there = rows.lt(distance, 1e-9)
+    away = rows.where(there, 1.0, distance)
+    re = rows.log1p(size * 4.0 / away / away) * 0.25
+    re = rows.where(there, (math.log(2.0) - rows.log(distance)) * 0.5, re)
     im = rows.atan2(b * 2.0, apart * (size + 1.0) - b * b) * 0.5
     return (
         rows.copysign(rows.where(endless, 0.0, re), a),

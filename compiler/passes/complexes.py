@@ -188,9 +188,9 @@ def _div(op: Op, x: Pair, y: Pair) -> Pair:
         return Pair(x.re / y.re, x.im / y.re)
     wide = rows.ge(rows.abs(y.re), rows.abs(y.im))
     greater, lesser = rows.where(wide, y.re, y.im), rows.where(wide, y.im, y.re)
-    null = rows.eq(greater, 0.0)  # then the ratio is not one of the parts, but each is divided by 0
+    null = rows.eq(greater, 0.0)  # then each part is divided by 0
     ratio = rows.where(null, 0.0, lesser / rows.where(null, 1.0, greater))
-    below = greater + lesser * ratio
+    below = rows.where(null, 0.0, greater + lesser * ratio)
     a, b = rows.where(wide, x.re, x.im), rows.where(wide, x.im, x.re)
     im = b - a * ratio
     return Pair((a + b * ratio) / below, rows.where(wide, im, -im) / below)

@@ -36,7 +36,7 @@ from retrograd.runtime.optim.trained import (
     remembered,
     slots_of,
 )
-from retrograd.runtime.optim.update import Formula, adopted, named
+from retrograd.runtime.optim.update import Formula, adopted, named, rule_for
 from retrograd.runtime.pytree import Structure
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace
@@ -129,9 +129,9 @@ class Plan:
                         for k, x in enumerate(slots)
                     ]
                     further += operands
-                    results += optimizer._new(
+                    results += rule_for(optimizer._new, each.param.dtype)(
                         on,
-                        named(vector, names, start, each.param.dtype),
+                        named(vector, names, start, each.param.dtype.to_real()),
                         Tensor(recording.graph.inputs[place]),
                         gradient,
                         *operands,

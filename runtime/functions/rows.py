@@ -190,7 +190,7 @@ def _computes(row: Elementwise) -> tuple[dict[Any, Callable[..., Any]], dict[Any
 
     def plainly(dtype: np.dtype[Any]) -> Callable[..., Any]:
         if dtype.kind == "c":
-            return row.numpy or row.evaluate
+            return row.evaluation_on_complex
         if dtypes.dtype(dtype).is_half:
             return one_pass.of_halves(row, dtype, kernel(row))
         loop = loops.of_row(row, dtype)

@@ -211,7 +211,7 @@ def _program(
             first = len(trace.captured)
             labels = [f"x{k}", *(f"{slot}{k}" for slot in kind.slots)]
             operands = [adopted(trace, label, kind.shape, kind.dtype.numpy) for label in labels]
-            rule = _of_parts(formula) if kind.dtype.is_complex else formula
+            rule = rule_for(formula, kind.dtype)
             new = rule(Asked(dict(kind.on), asked), known[key], operands[0], gradients[k], *operands[1:])
             updates |= {len(outputs) + place: first + place for place in range(len(new))}
             outputs += [trace.lift(x) for x in new]
@@ -226,8 +226,10 @@ def by_parts(x: Tensor) -> Tensor:
     return parts
 
 
-def _of_parts(formula: Rule) -> Rule:
-    """The formula of complex parameters: that of their real and imaginary parts, as PyTorch has it."""
+def rule_for(formula: Rule, dtype: DType) -> Rule:
+    """The formula of parameters of a dtype; of complex ones, that of their parts, as in PyTorch."""
+    if not dtype.is_complex:
+        return formula
 
     def of_pairs(on: On, n: Numbers, *operands: Tensor) -> tuple[Tensor, ...]:
         return tuple(map(as_complex, formula(on, n, *map(as_real, operands))))
