@@ -195,6 +195,10 @@ class _Reader:
                 return value
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._literal(operand)
+            case ast.BinOp(left=real, op=ast.Add() | ast.Sub() as sign, right=ast.Constant(value=complex(imag=imag))):
+                return complex(self._literal(real), -imag if isinstance(sign, ast.Sub) else imag)
+            case ast.Call(func=ast.Name(id="complex"), args=[real, imag]):
+                return complex(self._literal(real), self._literal(imag))
             case ast.Tuple(elts=elements):
                 return tuple(map(self._literal, elements))
             case ast.List(elts=elements):

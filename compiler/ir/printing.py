@@ -70,10 +70,18 @@ def _call(node: Node, name_of: Callable[[Node], str], named: Mapping[int, str]) 
     parts = []
     for i in node.inputs:
         bare = isinstance(i.op, Constant) and i.ndim == 0 and shaped and i.dtype is shaped[-1].dtype
-        parts.append(repr(i.op.value.item()) if bare and isinstance(i.op, Constant) else name_of(i))
+        parts.append(_number(i.op.value.item()) if bare and isinstance(i.op, Constant) else name_of(i))
     for name, value in parameters(node.op):
         parts.append(f"{name}={named[id(value)] if isinstance(value, Graph) else literal(value)}")
     return f"{node.op.name}({', '.join(parts)})"
+
+
+def _number(value: complex) -> str:
+    """A number as text. Python reads a complex one's back as it is, if no sign of a zero is lost on the way."""
+    if not isinstance(value, complex):
+        return repr(value)
+    signed = value.real != 0 or str(value.real) + str(value.imag).lstrip("0123456789.") == "0.0"
+    return repr(value) if signed and value - value == 0 else f"complex({value.real!r}, {value.imag!r})"
 
 
 def parameters(op: Op) -> list[tuple[str, object]]:
@@ -85,7 +93,7 @@ def parameters(op: Op) -> list[tuple[str, object]]:
 def literal(value: object) -> str:
     """A static parameter as text."""
     if isinstance(value, np.ndarray):
-        return f"array({value.ravel().tolist()}, {Type(value.shape, dtypes.dtype(value.dtype))})"
+        return f"array([{', '.join(map(_number, value.ravel().tolist()))}], {Type(value.shape, dtypes.dtype(value.dtype))})"
     if isinstance(value, DType):
         return value.name
     return str(value) if isinstance(value, Type) else repr(value)

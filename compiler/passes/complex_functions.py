@@ -2,7 +2,7 @@
 
 In flow two nodes, the parts of the operand; out flow those of the value. Branch cuts and signs of zeros are
 those of C's <complex.h> and NumPy. So are infinities, except where both parts decide and one is infinite: there
-a part may be NaN that NumPy has as a number. `exp` overflows where e^re does, though a product with a small
+a part may be NaN that NumPy has as a number, and acos and acosh have the angle of an imaginary number. `exp` overflows where e^re does, though a product with a small
 cosine might not. To add a function, write it with `on_parts`; without one, a row is its formula on complex
 numbers.
 
@@ -89,8 +89,7 @@ def sqrt(a: Value, b: Value) -> Parts:
 
 @on_parts
 def sinh(a: Value, b: Value) -> Parts:
-    re = rows.where(rows.eq(a, 0.0), a, rows.sinh(a) * rows.cos(b))
-    return re, rows.where(rows.eq(b, 0.0), b, rows.cosh(a) * rows.sin(b))
+    return rows.sinh(a) * rows.cos(b), rows.where(rows.eq(b, 0.0), b, rows.cosh(a) * rows.sin(b))
 
 
 @on_parts

@@ -242,9 +242,8 @@ def normal(
         sizes, number = _shape((size,), "normal"), _floating(dtype)
         _check_std(std)
         if number.is_complex:
-            parts = laws.normal(0.0, std * math.sqrt(0.5), number.to_real().numpy)
-            whole: Tensor = as_complex(drawn((*sizes, 2), parts, generator)) + mean
-            return finished(whole, **options)
+            parts = laws.normal(float(mean), std * math.sqrt(0.5), number.to_real().numpy)
+            return finished(as_complex(drawn((*sizes, 2), parts, generator)), **options)
         return _made(sizes, laws.normal(float(mean), float(std), number.numpy), generator, **options)
     spread = known(std) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread.min() if spread is not None and spread.size else 0)
@@ -344,8 +343,8 @@ def normal_(
     """Normal numbers into the tensor."""
     _check_std(std)
     if input.dtype.is_complex:
-        normal_(as_real(input), 0.0, std * math.sqrt(0.5), generator=generator)
-        return input.add_(mean) if mean else input  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        normal_(as_real(input), mean, std * math.sqrt(0.5), generator=generator)
+        return input
     law, singly = (laws.normal(float(mean), float(std), input.dtype.numpy, way) for way in (False, True))
     return _fill(input, "normal", law, generator, singly)
 
