@@ -157,7 +157,9 @@ def _body(array: NDArray[Any], indent: int) -> str:
         return "[]"
     summarize = array.size > _current.threshold
     shown = _edges(array) if summarize else array
-    style = _Style.of(shown) if shown.dtype.kind != "c" else _Pair(_Style.of(shown.real), _Style.of(shown.imag))
+    style = (
+        _Style.of(shown) if shown.dtype.kind != "c" else _Pair(_Style.of(shown.real), _Style.of(shown.imag))
+    )
     return _brackets(array, indent, style, summarize)
 
 

@@ -9,11 +9,57 @@ from typing import Any
 
 import numpy as np
 
-ONE = (
-    "neg reciprocal square sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
-    "tanh asinh acosh atanh sigmoid sgn abs angle conj conj_physical sinc isnan isinf isfinite isreal logical_not "
-    "real imag positive sum mean prod nonzero var std ones_like zeros_like clone trace"
-).split()
+ONE = [
+    "neg",
+    "reciprocal",
+    "square",
+    "sqrt",
+    "rsqrt",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "sigmoid",
+    "sgn",
+    "abs",
+    "angle",
+    "conj",
+    "conj_physical",
+    "sinc",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "isreal",
+    "logical_not",
+    "real",
+    "imag",
+    "positive",
+    "sum",
+    "mean",
+    "prod",
+    "nonzero",
+    "var",
+    "std",
+    "ones_like",
+    "zeros_like",
+    "clone",
+    "trace",
+]
 """Functions of one tensor."""
 
 CASES = [

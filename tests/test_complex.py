@@ -72,7 +72,9 @@ def test_values_and_derivatives_are_pytorchs(case: str, dtype: str, torch: Modul
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", [*(f"t.{name}(x)" for name in ONE if name not in ("nonzero", "trace")), "x * y", "x / y"])
+@pytest.mark.parametrize(
+    "case", [*(f"t.{name}(x)" for name in ONE if name not in ("nonzero", "trace")), "x * y", "x / y"]
+)
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 0, 3), (7, 33), (40_000,)], ids=str)
 def test_every_shape(case: str, shape: tuple[int, ...], torch: ModuleType) -> None:
     given = arrays("complex128", shape)
@@ -224,7 +226,13 @@ def from_arrays(t: Any) -> list[Any]:
     a = np.array([1 + 2j, 3], np.complex64)
     x = t.from_numpy(a)
     x[0] = 5j
-    made = [t.as_tensor(a), t.tensor(a), t.tensor(np.complex64(1j)), t.tensor(a.tolist()), t.tensor([[1j], [2.0]])]
+    made = [
+        t.as_tensor(a),
+        t.tensor(a),
+        t.tensor(np.complex64(1j)),
+        t.tensor(a.tolist()),
+        t.tensor([[1j], [2.0]]),
+    ]
     return [a.copy(), np.asarray(x), *made, t.from_dlpack(t.tensor([1j, 2]))]
 
 
@@ -235,7 +243,11 @@ def random(t: Any) -> list[Any]:
             t.manual_seed(n)
             like = t.ones(n, dtype=dtype)
             found += [t.randn(n, dtype=dtype), t.rand(n, dtype=dtype), t.randn_like(like), t.rand_like(like)]
-            found += [t.empty(n, dtype=dtype).normal_(1, 2), t.empty(n, dtype=dtype).uniform_(2, 3), t.rand(1)]
+            found += [
+                t.empty(n, dtype=dtype).normal_(1, 2),
+                t.empty(n, dtype=dtype).uniform_(2, 3),
+                t.rand(1),
+            ]
             found.append(t.normal(1.0, 2.0, (n,), dtype=dtype))
     return found
 
@@ -271,14 +283,25 @@ def layers(t: Any) -> list[Any]:
     p = t.tensor([1 + 2j, -0.5j], requires_grad=True)
     p.grad = t.tensor([3 + 4j, 1j])
     norm = t.nn.utils.clip_grad_norm_([p], 1.0)
-    return [made.weight.detach(), cast.bias.detach(), made(t.ones(1, 2, dtype=t.complex64)).detach(), norm, p.grad]
+    return [
+        made.weight.detach(),
+        cast.bias.detach(),
+        made(t.ones(1, 2, dtype=t.complex64)).detach(),
+        norm,
+        p.grad,
+    ]
 
 
 def functional(t: Any) -> list[Any]:
     x = t.tensor([1 + 0.2j, 0.3], dtype=t.complex128)
     pulled = t.autograd.functional.vjp(lambda z: z * z, x, t.ones(2, dtype=t.complex128))[1]
     apart = t.func.grad(lambda z: (z * z.conj()).real.sum())(x)
-    return [pulled, apart, t.func.vmap(lambda z: (z * 2j).abs())(x), t.func.jvp(lambda z: z * z, (x,), (x,))[1]]
+    return [
+        pulled,
+        apart,
+        t.func.vmap(lambda z: (z * 2j).abs())(x),
+        t.func.jvp(lambda z: z * z, (x,), (x,))[1],
+    ]
 
 
 PROGRAMS: list[Program] = [
@@ -368,7 +391,9 @@ t.polar(t.ones(2), t.ones(2, dtype=t.float64)); x.requires_grad_().abs().backwar
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", [c.strip() for line in REFUSED.strip().splitlines() for c in line.split("; ")])
+@pytest.mark.parametrize(
+    "case", [c.strip() for line in REFUSED.strip().splitlines() for c in line.split("; ")]
+)
 def test_what_pytorch_refuses_is_refused_in_its_words(case: str, torch: ModuleType) -> None:
     def words(library: Any) -> str:
         with pytest.raises((RuntimeError, TypeError, IndexError, ValueError, NotImplementedError)) as raised:

@@ -195,7 +195,9 @@ class _Reader:
                 return value
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self._literal(operand)
-            case ast.BinOp(left=real, op=ast.Add() | ast.Sub() as sign, right=ast.Constant(value=complex(imag=imag))):
+            case ast.BinOp(
+                left=real, op=ast.Add() | ast.Sub() as sign, right=ast.Constant(value=complex(imag=imag))
+            ):
                 return complex(self._literal(real), -imag if isinstance(sign, ast.Sub) else imag)
             case ast.Call(func=ast.Name(id="complex"), args=[real, imag]):
                 return complex(self._literal(real), self._literal(imag))

@@ -239,10 +239,12 @@ def _cast(op: Cast, x: Pair) -> Value:
 
 
 def _pad(op: shape.Pad, x: Pair) -> Pair:
-    return Pair(*(
-        pad(part, op.low, op.high, op.interior, fill)
-        for part, fill in ((x.re, op.fill.real), (x.im, op.fill.imag))
-    ))
+    return Pair(
+        *(
+            pad(part, op.low, op.high, op.interior, fill)
+            for part, fill in ((x.re, op.fill.real), (x.im, op.fill.imag))
+        )
+    )
 
 
 def _sgn(op: Op, x: Pair) -> Pair:

@@ -92,7 +92,11 @@ def filled(shape: Sequence[int], value: Value, dtype: DType, where: Device = CPU
 
 
 def _scalar(value: object, dtype: DType) -> Array:
-    return stored(value, dtype.numpy) if isinstance(value, float | int | complex) else np.full((), value, dtype.numpy)
+    return (
+        stored(value, dtype.numpy)
+        if isinstance(value, float | int | complex)
+        else np.full((), value, dtype.numpy)
+    )
 
 
 def _one_value(shape: Sequence[int], value: Value, dtype: DType, device: object, **options: Any) -> Tensor:
@@ -168,7 +172,9 @@ def scalar_tensor(s: Number, **options: Any) -> Tensor:
 
 
 def _fill(value: object, name: str) -> object:
-    if isinstance(value, bool | int | float | complex | np.generic) or (isinstance(value, Tensor) and not value.ndim):
+    if isinstance(value, bool | int | float | complex | np.generic) or (
+        isinstance(value, Tensor) and not value.ndim
+    ):
         return value
     raise ArgumentError(
         mirrored(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")

@@ -85,7 +85,11 @@ def array_of(data: Any, dtype: DType | None) -> Array:
         raise ArgumentError(mirrored(_NO_REAL), f"tensor() of complex numbers in {dtype}", "take .real")
     elif dtype.category == 1 and array.size and not isinstance(data, np.ndarray | np.generic):
         _refuse_beyond(array, dtype)
-    return moves.Cast(dtype).evaluate(array) if array.dtype.kind == "c" else array.astype(dtype.numpy, copy=False)
+    return (
+        moves.Cast(dtype).evaluate(array)
+        if array.dtype.kind == "c"
+        else array.astype(dtype.numpy, copy=False)
+    )
 
 
 _NO_REAL = "must be real number, not complex"

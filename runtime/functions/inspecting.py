@@ -222,7 +222,9 @@ def _legacy(name: str, kind: DType) -> _Legacy:
     return _Legacy(name, (), {"dtype": kind, "__doc__": what, "__module__": "retrograd"})
 
 
-TYPES = {f"{name}Tensor": _legacy(f"{name}Tensor", kind) for name, kind in LEGACY.items() if not kind.is_complex}
+TYPES = {
+    f"{name}Tensor": _legacy(f"{name}Tensor", kind) for name, kind in LEGACY.items() if not kind.is_complex
+}
 """Under their public names."""
 
 

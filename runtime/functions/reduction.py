@@ -205,7 +205,7 @@ def _best(name: str, whole: Reducer, place: Callable[..., Tensor], row: str) -> 
         if second is not None:
             return APPLY[row](input, second)
         if input.dtype.is_complex:
-            words = f'"{name}_all" not implemented for \'{bare_legacy_name(input.dtype)}\''
+            words = f"\"{name}_all\" not implemented for '{bare_legacy_name(input.dtype)}'"
             raise DtypeError(mirrored(words if dim is None else f"{name}(): does not support complex input"))
         if dim is None:
             _need_some(name, input)

@@ -109,7 +109,9 @@ def general(row: Elementwise, operands: Sequence[Any]) -> Tensor:
         words = unkernelled(row.name, refused, _NO_NAMES) if refused else ""
         if kernel_name and not words:
             words = f"\"{kernel_name}\" not implemented for '{bare_legacy_name(common)}'"
-        raise DtypeError(mirrored(words) if words else f"{row.name} of {common}", "", "cast it, or take .real")
+        raise DtypeError(
+            mirrored(words) if words else f"{row.name} of {common}", "", "cast it, or take .real"
+        )
     if row.name in _PARTICULAR:
         _refuse(row, operands, common)
         promoted = _demanded(row, promoted)

@@ -12,10 +12,10 @@ from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, ShapeError, mirrored
 from retrograd.compiler.ir.graph import apply
-from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops import cholesky as cholesky_factor
 from retrograd.compiler.ops import factor, lapack, substitution
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.complexes import conj
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.compiler.ops.least_squares import least_squares
 from retrograd.compiler.ops.rows import rows
