@@ -212,7 +212,7 @@ DEPENDENT: list[Callable[[], None]] = []
 
 
 def dtype(like: object) -> DType:
-    """The DType that `like` names: a DType, a NumPy dtype or scalar type, `complex`/`float`/`int`/`bool`, or a
+    """The DType that `like` names: a DType, a NumPy dtype or scalar type, a type of Python's numbers, or a
     name.
 
     Raises ArgumentError for anything else.

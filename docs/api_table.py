@@ -86,7 +86,7 @@ APART = {
     "sparse and ragged layouts": r"sparse|^to_dense$|padded_tensor|coalesce|(row|col|ccol|crow)_indices|"
     r"^indices(_copy)?$|^values(_copy)?$|^dense_dim$|^(sp|ss|hs|ds|sadd|sspadd)p?a?d?d?mm$|^smm$|SparseAdam|"
     r"hspmm",
-    "complex numbers": r"complex|as_real|^(angle|imag|polar|istft|stft|cdouble|cfloat|chalf|eig|eigvals)$",
+    "complex numbers of half precision": r"^chalf$",
     "scripts, profiles and PyTorch's own inside": r"parse_|import_ir|type_comment|unify_type|get_file_path|"
     r"rofiler|^fork$|^wait$|classproperty|cxx11_abi|NestedIO|has_torch_function|sym_fresh|sym_constrain|"
     r"FileCheck|Data(Pipe|Chunk)|datapipe|runtime_validation|argument_validation|"
@@ -293,7 +293,7 @@ HEAD = """# PyTorch's names
 
 Which of PyTorch {version}'s public names are here: **yes**, and a test compares what it computes with
 PyTorch; **partly**: it is here, but no such test uses it, or it has a limit (see the end); **no**. Names for
-other devices, quantised, sparse and complex numbers, scripts and PyTorch's own inside stand apart at the end.
+other devices, quantised and sparse numbers, scripts and PyTorch's own inside stand apart at the end.
 The page is written by `python docs/api_table.py`, and a test holds each yes.
 """
 

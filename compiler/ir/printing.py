@@ -77,7 +77,7 @@ def _call(node: Node, name_of: Callable[[Node], str], named: Mapping[int, str]) 
 
 
 def _number(value: complex) -> str:
-    """A number as text. Python reads a complex one's back as it is, if no sign of a zero is lost on the way."""
+    """A number as text; a complex one as Python writes it, if that is read back with all signs of zeros."""
     if not isinstance(value, complex):
         return repr(value)
     signed = value.real != 0 or str(value.real) + str(value.imag).lstrip("0123456789.") == "0.0"
@@ -93,7 +93,8 @@ def parameters(op: Op) -> list[tuple[str, object]]:
 def literal(value: object) -> str:
     """A static parameter as text."""
     if isinstance(value, np.ndarray):
-        return f"array([{', '.join(map(_number, value.ravel().tolist()))}], {Type(value.shape, dtypes.dtype(value.dtype))})"
+        numbers = ", ".join(map(_number, value.ravel().tolist()))
+        return f"array([{numbers}], {Type(value.shape, dtypes.dtype(value.dtype))})"
     if isinstance(value, DType):
         return value.name
     return str(value) if isinstance(value, Type) else repr(value)

@@ -6,9 +6,9 @@ pairs of real numbers.
     modulus, angle   polar coordinates, which are real
     conj, sgn        complex
 
-In NumPy's memory the two views are the same elements. None of these is holomorphic: each says its own adjoint,
-in PyTorch's convention (`row.py`), with PyTorch's values at 0. In compiled code complex numbers are pairs of
-values (`passes/complexes.py`), and nothing after that pass knows of these ops.
+In NumPy's memory the two views are the same elements. None of these is holomorphic: each says its own
+adjoint, in PyTorch's convention (`row.py`), with PyTorch's values at 0. In compiled code complex numbers are
+pairs of values (`passes/complexes.py`), and nothing after that pass knows of these ops.
 """
 
 from __future__ import annotations

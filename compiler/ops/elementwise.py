@@ -17,9 +17,10 @@ The columns:
                is no derivative by that operand; "nan": there is one, but it is not known
     domain     where the row is smooth and the tests sample: a condition on the operands
 
-At the end stand the rows that take complex numbers, too. Operands broadcast as in NumPy. All operands of one application have one dtype (but a condition is bool):
-promotion is done by the Tensor API, once, from `types`. Values and gradients at ±0, ±inf, NaN and ties are
-those of PyTorch, except where the tests list why not. A whole number divided by 0 gives 0.
+At the end stand the rows that take complex numbers, too. Operands broadcast as in NumPy. All operands of one
+application have one dtype (but a condition is bool): promotion is done by the Tensor API, once, from `types`.
+Values and gradients at ±0, ±inf, NaN and ties are those of PyTorch, except where the tests list why not. A
+whole number divided by 0 gives 0.
 """
 
 from __future__ import annotations

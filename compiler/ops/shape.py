@@ -339,8 +339,8 @@ class Concat(Op):
 @register
 @record
 class Cast(Op):
-    """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`. Of what
-    is complex a real dtype has the real part."""
+    """The same values in another dtype; floating to integer truncates towards zero, to bool asks `!= 0`. Of
+    complex values a real dtype has the real parts."""
 
     name = "cast"
     dtype: DType

@@ -1,10 +1,10 @@
 """Elementary functions of complex numbers, by their real and imaginary parts.
 
 In flow two nodes, the parts of the operand; out flow those of the value. Branch cuts and signs of zeros are
-those of C's <complex.h> and NumPy. So are infinities, except where both parts decide and one is infinite: there
-a part may be NaN that NumPy has as a number, and acos and acosh have the angle of an imaginary number. `exp` overflows where e^re does, though a product with a small
-cosine might not. To add a function, write it with `on_parts`; without one, a row is its formula on complex
-numbers.
+those of C's <complex.h> and NumPy. So are infinities, except where both parts decide and one is infinite:
+there a part may be NaN that NumPy has as a number, and acos and acosh have the angle of an imaginary number.
+`exp` overflows where e^re does, though a product with a small cosine might not. To add a function, write it
+with `on_parts`; without one, a row is its formula on complex numbers.
 
 Kahan, "Branch cuts for complex elementary functions", 1987, has the formulas of the inverse functions.
 """

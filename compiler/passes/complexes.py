@@ -3,13 +3,13 @@
     x: c64[…]  →  Pair(re: f32[…], im: f32[…])        an input is read, an output is written as f32[…, 2]
 
 `Pair` is one more kind of value that ops are applied to, and `Split` is its interpreter, so formulas (of
-composites, of rows, of adjoints) run on pairs as they run on everything else. `Expanding` (`rebuild.py`) makes
-pairs where a graph comes to complex numbers; of what it builds, no node is complex. Ops that only move, choose
-or add elements are applied to both parts; products are written out here, and elementary functions in
+composites, of rows, of adjoints) run on pairs as they run on everything else. `Expanding` (`rebuild.py`)
+makes pairs where a graph comes to complex numbers; of what it builds, no node is complex. Ops that only move,
+choose or add elements are applied to both parts; products are written out here, and elementary functions in
 `complex_functions.py`. To have one more op on pairs, add a line to `RULES`.
 
-A factor or divisor known to be real multiplies or divides both parts, where NumPy multiplies by (y + 0i): they
-differ where a part is infinite or not a number.
+A factor or divisor known to be real multiplies or divides both parts, where NumPy multiplies by (y + 0i):
+they differ where a part is infinite or not a number.
 """
 
 from __future__ import annotations

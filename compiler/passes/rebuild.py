@@ -4,8 +4,8 @@ A pass is a `Builder` whose `node` may answer a request with another, equal node
 order and interned, one walk suffices: what a rule returns has been rewritten already, and common
 subexpressions meet.
 
-`Expanding` replaces composite ops and rows without machine code by their formulas, and complex values by pairs
-of real ones (`complexes.py`); it has sums of halves kept in float32.
+`Expanding` replaces composite ops and rows without machine code by their formulas, and complex values by
+pairs of real ones (`complexes.py`); it has sums of halves kept in float32.
 """
 
 from __future__ import annotations

@@ -449,8 +449,8 @@ def _checked(given: Tensor, output: Tensor, place: int) -> Tensor:
             raise GradientError(
                 mirrored(
                     "For complex Tensors, both grad_output and output are required to have the same dtype. "
-                    f"Mismatch in dtype: grad_output[{place}] has a dtype of {given.dtype} and output[{place}] "
-                    f"has a dtype of {output.dtype}."
+                    f"Mismatch in dtype: grad_output[{place}] has a dtype of {given.dtype} and "
+                    f"output[{place}] has a dtype of {output.dtype}."
                 )
             )
         converted: Tensor = cast(given, output.dtype)

@@ -370,7 +370,7 @@ def _checked(operands: tuple[Any, ...]) -> list[int]:
 
 
 def _by_parts(func: TensorFunction, operands: tuple[Any, ...]) -> tuple[TensorFunction, tuple[Any, ...]]:
-    """The function of the parts of complex operands that require grad, to the parts of its complex outputs."""
+    """The function from the parts of complex operands that require grad to those of its complex outputs."""
 
     def is_complex(x: Any) -> bool:
         return isinstance(x, Tensor) and x.dtype.is_complex

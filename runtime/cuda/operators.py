@@ -15,7 +15,7 @@ import numpy as np
 
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
-from retrograd.compiler.errors import DeviceError
+from retrograd.compiler.errors import DeviceError, DtypeError
 from retrograd.compiler.ir.graph import INTERPRETERS, Node, Op, Type, Value
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.reverse import cotangents
@@ -288,6 +288,10 @@ def on(name: device, value: Value, non_blocking: bool = False) -> CudaArray:
     gpu = devices.get(name.index)
     if isinstance(value, CudaArray):
         return value.to(gpu)
+    if value.dtype.kind == "c":
+        raise DtypeError(
+            f"a tensor of {value.dtype} on a GPU", "complex numbers are not there yet", "keep it here"
+        )
     fresh = uploaded(gpu, value)
     if not non_blocking and is_pinned(value):
         gpu.driver.stream_synchronize(gpu.stream)

@@ -1,9 +1,10 @@
 """Type promotion, once and for all: operands as the user gave them in, Tensors of the dtypes that an op takes
 out.
 
-PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer, floating and complex wins; within it
-Tensors with axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind of row
-makes of the common dtype; a new kind is a new entry. Numbers become 0-d arrays of the dtype that was found.
+PyTorch's rule (`dtypes.result_type`): the highest category among bool, integer, floating and complex wins;
+within it Tensors with axes outrank 0-d Tensors, which outrank Python numbers. `TARGETS` says what each kind
+of row makes of the common dtype; a new kind is a new entry. Numbers become 0-d arrays of the dtype that was
+found.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The parts are views of the same memory: a change of `x.real` is one of `x`, with its history. A conjugate is
 computed at once, so no Tensor is one that waits to be resolved. Of real tensors everything here is what it is
-of complex numbers without an imaginary part. The ops and their derivatives are in `compiler/ops/complexes.py`.
+of complex numbers without an imaginary part. The ops and their derivatives are in
+`compiler/ops/complexes.py`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,18 @@ def view_as_real(input: Tensor) -> Tensor:
         raise DtypeError(mirrored("view_as_real is only supported for complex tensors"))
     found: Tensor = ops.as_real(input)
     return found
+
+
+@public("view_as_real_copy")
+def view_as_real_copy(input: Tensor) -> Tensor:
+    """`view_as_real`, with memory of its own."""
+    return view_as_real(input).clone()
+
+
+@public("view_as_complex_copy")
+def view_as_complex_copy(input: Tensor) -> Tensor:
+    """`view_as_complex`, with memory of its own."""
+    return view_as_complex(input).clone()
 
 
 @public("view_as_complex")
