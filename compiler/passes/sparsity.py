@@ -33,7 +33,7 @@ from retrograd.compiler.ir.graph import (
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.copy import Clone
 from retrograd.compiler.ops.index import Put, PutAdd, PutAlongAdd, Take, TakeAlong
-from retrograd.compiler.ops.iota import Iota
+from retrograd.compiler.ops.iota import Iota, IotaLike
 from retrograd.compiler.ops.lapack import Lapack
 from retrograd.compiler.ops.loop import Loop, Result, unkept
 from retrograd.compiler.ops.reduce import Reduction
@@ -99,6 +99,10 @@ class _Walk:
             return self._look(self._numbers[node])
         if isinstance(node.op, Constant | Iota):
             return node.op.evaluate()
+        if isinstance(node.op, IotaLike):
+            return node.op.evaluate(np.empty(node.shape, bool))
+        if node.op is OPS["lt"] and node.inputs[0] is node.inputs[1]:  # how derivatives write zeros
+            return np.zeros(node.shape, bool)
         operands = [self._values[i] for i in node.inputs]
         if node.op.hosted or any(x is None for x in operands):
             return None
@@ -194,8 +198,8 @@ def _dot(walk: _Walk, node: Node, given: Sequence[Found]) -> Found:
 
 
 def _rows_by(a: Relation, b: Array | None, shape: Sequence[int]) -> Relation:
-    """Rows of the first for all columns of the second, without its zeros if it is known, and has many."""
-    if b is None or b.ndim > 2 or 2 * np.count_nonzero(b) > b.size:
+    """Rows of the first for all columns of the second, without its zeros if it is one known matrix."""
+    if b is None or b.ndim > 2 or b.all():
         whole = a.over([a.places.ndim - 1])
         return whole.at(whole.places[..., None]).spread(shape)
     inner, columns = np.nonzero(b)

@@ -9,23 +9,25 @@ what a history means (detach, no_grad, a Function of the user's) it means here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from retrograd.compiler.adjoint import cut
-from retrograd.compiler.errors import MissingPackageError, TraceError
+from retrograd.compiler.errors import ArgumentError, DtypeError, MissingPackageError, TraceError
 from retrograd.compiler.ir.graph import Array, Input, Node, order
 from retrograd.compiler.ops.index import put_add, take
+from retrograd.compiler.ops.loop import Loop
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, concat, reshape
+from retrograd.compiler.ops.shape import cast, concat, reshape, select
 from retrograd.compiler.passes.relations import Rows, gathered
 from retrograd.compiler.passes.sparsity import dependence
 from retrograd.compiler.record import record
 from retrograd.runtime import tracing
 from retrograd.runtime.func.colouring import Colours, Plan, plan, symmetric_plan
+from retrograd.runtime.func.known import stacked
 from retrograd.runtime.func.transforms import (
     Function,
     Places,
@@ -130,34 +132,45 @@ def sparse_jacobian(func: Function, argnums: Places = 0) -> Function:
     is no element.
     """
 
-    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> list[list[SparseRows]]:
-        return [[_elements(y, x, own, symmetric=False) for x in own] for y in outputs]
+    def block(y: Tensor, x: Tensor, own: Sequence[Tensor], same: bool) -> SparseRows:
+        return _elements(y, x, own, symmetric=False)
 
-    return _compiled(in_blocks(func, argnums, False, "sparse_jacobian", blocks))
+    return _compiled("sparse_jacobian", _called("sparse_jacobian", func), argnums, block)
 
 
 def sparse_hessian(func: Function, argnums: Places = 0) -> Function:
     """The second derivatives of `func`, whose value is one number, as `SparseRows`; else as
     `sparse_jacobian`."""
-
-    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> list[list[SparseRows]]:
-        return [[_elements(y, x, own, i == j) for j, x in enumerate(own)] for i, y in enumerate(outputs)]
-
-    return _compiled(in_blocks(grad(func, argnums), argnums, False, "sparse_hessian", blocks))
+    gradient = grad(_called("sparse_hessian", func), argnums)
+    return _compiled("sparse_hessian", gradient, argnums, _elements)
 
 
 def jacobian_pattern(func: Function, argnums: Places = 0) -> Function:
-    """The `Pattern` of `sparse_jacobian`, alone."""
+    """The `Pattern` of `sparse_jacobian`, alone. That of `sparse_hessian` is that of `grad(func)`, with all
+    that is on one side of the diagonal also on the other."""
 
-    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> list[list[Pattern]]:
-        return [[Pattern(_pattern(y, x)) for x in own] for y in outputs]
+    def block(y: Tensor, x: Tensor, own: Sequence[Tensor], same: bool) -> Pattern:
+        return Pattern(_pattern(*_linear(y, x)))
 
-    return _compiled(in_blocks(func, argnums, False, "jacobian_pattern", blocks))
+    return _compiled("jacobian_pattern", _called("jacobian_pattern", func), argnums, block)
 
 
-def _compiled(function: Function) -> Function:
+def _called(name: str, func: Any) -> Function:
+    if not callable(func):
+        raise ArgumentError(f"{name}({func!r})", "it takes a function", f"write {name}(function)")
+    function: Function = func
+    return function
+
+
+def _compiled(name: str, func: Function, argnums: Places, block: Callable[..., Any]) -> Function:
+    """A compiled function that gives what `block` says of each output and each argument, and of whether the
+    two have the same place."""
+
+    def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> list[list[Any]]:
+        return [[block(y, x, own, i == j) for j, x in enumerate(own)] for i, y in enumerate(outputs)]
+
     compiled = import_module("retrograd.runtime.compiled.compile_grad")  # late: above
-    made: Function = compiled.compile_grad(function)
+    made: Function = compiled.compile_grad(in_blocks(func, argnums, False, name, blocks))
     return made
 
 
@@ -173,25 +186,39 @@ def _trace() -> Trace:
     return trace
 
 
-def _pattern(y: Tensor, x: Tensor) -> Rows:
-    """That of the Jacobian of one Tensor by another: what a tangent depends on of the direction."""
+def _linear(y: Tensor, x: Tensor) -> tuple[Node, Node]:
+    """A direction in which one Tensor changes, and the tangent of another that is made of it."""
     trace = _trace()
+    if not y.dtype.is_floating_point:
+        raise DtypeError(
+            f"the derivative of a function that gives {y.dtype} elements", "only floating ones have one",
+            "leave them out of what it returns, or cast them",
+        )  # fmt: skip
+    tuple(y.shape)  # an error where nobody knows how many elements a mask picks
     kind = trace.lift(x).type
     direction = Node(trace.builder, Input("direction", kind), (), kind, None)
     with no_grad():
-        (tangent,) = map(trace.lift, tangents_of([y], [x], [Tensor(direction)]))
-    read = [i for node in order([tangent]) for i in node.inputs if isinstance(i.op, Input)]
-    starts = list(dict.fromkeys([direction, *read, *([tangent] if isinstance(tangent.op, Input) else [])]))
+        (tangent,) = tangents_of([y], [x], [Tensor(direction)])
+    return direction, trace.lift(tangent)
+
+
+def _pattern(direction: Node, tangent: Node) -> Rows:
+    """That of the Jacobian: what the tangent depends on."""
+    trace = _trace()
+    read = [i for node in order([tangent]) for i in node.inputs]
+    starts = list(dict.fromkeys([direction, *(n for n in (*read, tangent) if isinstance(n.op, Input))]))
     return dependence(cut("tangent", starts, [tangent]), 0, lambda k: trace.look(starts[k]))
 
 
 def _elements(y: Tensor, x: Tensor, own: Sequence[Tensor], symmetric: bool) -> SparseRows:
     """Those of the Jacobian; `own` are the Tensors to which no history leads."""
-    pattern = _pattern(y, x)
+    direction, tangent = _linear(y, x)
+    pattern = _pattern(direction, tangent)
     if symmetric:
         pattern = _mirrored(pattern)
     chosen = symmetric_plan(pattern) if symmetric else plan(pattern)
-    (data,) = settled([_data(y, x, chosen)], own)
+    loops = any(isinstance(node.op, Loop) for node in order([tangent]))
+    (data,) = settled([_data(y, x, chosen, _in_turn if loops else vmap)], own)
     return SparseRows(data, Pattern(pattern))
 
 
@@ -201,8 +228,8 @@ def _mirrored(pattern: Rows) -> Rows:
     return gathered(np.append(numbers, members), np.append(members, numbers), size, size)
 
 
-def _data(y: Tensor, x: Tensor, chosen: Plan) -> Tensor:
-    """The elements, taken from the products of all colours."""
+def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Function]) -> Tensor:
+    """The elements, taken from the products of all colours, for `each` of which a function is called."""
 
     def pushed(direction: Tensor) -> Tensor:
         return tangents_of([y], [x], [direction])[0]
@@ -211,12 +238,18 @@ def _data(y: Tensor, x: Tensor, chosen: Plan) -> Tensor:
         return cast(gradients_of([y], [x], [seed])[0], y.dtype)
 
     ways = [(pushed, chosen.columns, x), (pulled, chosen.rows, y)]
-    products = [vmap(way)(_sums(colours, like)) for way, colours, like in ways if colours.count]
-    if not products:
+    products = [each(way)(_sums(colours, like)) for way, colours, like in ways if colours.count]
+    flat = [reshape(product, (product.numel(),)) for product in products]
+    if not flat:
         return _constant(np.zeros(0, y.dtype.numpy))
-    flat = concat([reshape(each, (each.numel(),)) for each in products], 0)
-    whole = np.int32 if flat.numel() < 1 << 31 else np.int64
-    return take(flat, _constant(chosen.index.astype(whole)), 0)
+    whole = concat(flat, 0) if flat[1:] else flat[0]
+    small = whole.numel() < 1 << 31
+    return take(whole, _constant(chosen.index.astype(np.int32 if small else np.int64)), 0)
+
+
+def _in_turn(way: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """For one row after the other: loops are not batched."""
+    return lambda rows: stacked([way(select(rows, 0, k)) for k in range(rows.shape[0])])
 
 
 def _sums(colours: Colours, like: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd import grad as gradients
 from retrograd.runtime.autograd import inference_mode
 from retrograd.runtime.autograd.forward import is_pushed, pushed
@@ -122,7 +124,10 @@ def _is_of_more(outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
 
 
 def _zeros(x: Tensor) -> Tensor:
-    return x.detach() * 0
+    """Of its shape, whatever it holds."""
+    alone = x.detach()
+    zeros: Tensor = cast(rows.lt(alone, alone), x.dtype)
+    return zeros
 
 
 def gradients_of(
