@@ -36,6 +36,11 @@ class Rows:
         return np.diff(self.starts)
 
     @property
+    def longest(self) -> int:
+        """How many members a set has at most."""
+        return int(self.lengths.max(initial=0))
+
+    @property
     def numbers(self) -> Array:
         """The number of each member's set."""
         return np.repeat(np.arange(len(self)), self.lengths)

@@ -37,6 +37,10 @@ class Colours(NamedTuple):
     count: int
 
 
+def _none(count: int) -> Colours:
+    return Colours(np.full(count, -1, np.int32), 0)
+
+
 class Plan(NamedTuple):
     columns: Colours
     """The sums of unit vectors that the matrix is multiplied with."""
@@ -52,17 +56,18 @@ class Plan(NamedTuple):
 def plan(pattern: Rows) -> Plan:
     """By the fewest products, of the matrix or of its transpose; of the matrix, where as many do."""
     across = pattern.turned()
-    (least, dense), (least_across, dense_across) = map(_dense, (pattern.lengths, across.lengths))
-    ways = [(least, pattern, across, dense), (least_across, across, pattern, dense_across)]
+    ways = []
+    for rows, columns in ((pattern, across), (across, pattern)):
+        nothing = np.zeros(len(rows), bool)
+        ways += [(*_dense(rows.lengths), rows, columns), (rows.longest, nothing, rows, columns)]
     best: tuple[Colours, Colours] | None = None
-    for bound, rows, columns, apart in sorted(ways, key=lambda way: way[0]):
-        if best is None or bound < _total(best):
+    for least, apart, rows, columns in sorted(ways, key=lambda way: way[0]):
+        if best is None or least < _total(best):
             found = _split(rows, columns, apart)
             if best is None or _total(found) < _total(best):
                 best, straight = found, rows is pattern
     assert best is not None
-    columns_first = best if straight else best[::-1]
-    return _plan(pattern, *columns_first, rows_apart=straight)
+    return _plan(pattern, *(best if straight else best[::-1]), rows_apart=straight)
 
 
 def _total(colours: tuple[Colours, Colours]) -> int:
@@ -82,10 +87,10 @@ def _dense(lengths: Array) -> tuple[int, Array]:
 def _split(pattern: Rows, across: Rows, dense: Array) -> tuple[Colours, Colours]:
     """Colours of the columns for all but the dense rows, and of these; `across` is the transpose."""
     if not dense.any():
-        return columns_of(across, pattern.lengths), Colours(np.full(len(pattern), -1, np.int32), 0)
+        return columns_of(across, pattern.longest), _none(len(pattern))
     there = np.repeat(dense, pattern.lengths)
     sparse, rest = pattern.chosen(~there), pattern.chosen(there)
-    return columns_of(sparse.turned(), sparse.lengths), columns_of(rest, rest.turned().lengths)
+    return columns_of(sparse.turned(), sparse.longest), columns_of(rest, rest.turned().longest)
 
 
 def _plan(pattern: Rows, columns: Colours, rows: Colours, rows_apart: bool) -> Plan:
@@ -101,30 +106,22 @@ def _plan(pattern: Rows, columns: Colours, rows: Colours, rows_apart: bool) -> P
 
 def symmetric_plan(pattern: Rows) -> Plan:
     """For a matrix that is its own transpose, of which this is the pattern."""
-    colours, index = stars_of(pattern), np.empty_like(pattern.members)
-    _call(
-        "place_stars",
-        pattern.starts,
-        pattern.members,
-        len(pattern),
-        colours.of,
-        np.zeros(colours.count, np.int64),
-        index,
-    )
-    return Plan(colours, Colours(np.full(len(pattern), -1, np.int32), 0), index)
+    size, colours = len(pattern), stars_of(pattern)
+    index, often = np.empty_like(pattern.members), np.zeros(colours.count, np.int64)
+    _call("place_stars", pattern.starts, pattern.members, size, colours.of, often, index)
+    return Plan(colours, _none(size), index)
 
 
 # ---- colours -----------------------------------------------------------------------------------------------
 
 
-def columns_of(across: Rows, lengths: Array) -> Colours:
-    """Of columns, so that no two of a colour meet in a row: from the transpose, and the rows' lengths."""
+def columns_of(across: Rows, longest: int) -> Colours:
+    """Of columns, so that no two of a colour meet in a row: from the transpose, and how long rows are."""
 
     def colour(order: Array, around: int, width: int, colours: Array) -> int:
         seen = np.zeros(across.width * width, np.uint64)
         return _call("colour_columns", *_told(across, order), around, seen, width, colours)
 
-    longest = int(lengths.max(initial=0))
     return _least(colour, np.flatnonzero(across.lengths), across.lengths, longest, longest)
 
 
@@ -140,7 +137,7 @@ def stars_of(pattern: Rows) -> Colours:
         return _call("colour_stars", *_told(rest, order), around, once, twice, width, colours)
 
     apart = rest.numbers != rest.members
-    found = _least(colour, there, rest.lengths, 1 + bool(apart.any()), int(rest.lengths.max(initial=0)))
+    found = _least(colour, there, rest.lengths, 1 + bool(apart.any()), rest.longest)
     found.of[hubs] = found.count + np.arange(hubs.sum())
     return Colours(found.of, found.count + int(hubs.sum()))
 
@@ -150,14 +147,14 @@ def _least(
 ) -> Colours:
     """The fewest colours for those that are there, of several tries: no fewer than the bound, and perhaps as
     many as is likely."""
-    best = Colours(np.full(len(lengths), -1, np.int32), len(there))
+    best = Colours(_none(len(lengths)).of, len(there))
     best.of[there] = np.arange(len(there))
     longest = there[np.argsort(-lengths[there], kind="stable")]
     width, left = likely // 64 + 1, _WORK
     for order, around in ((there, likely), (there, 0), (longest, likely), (longest, 0)):
         if best.count <= bound or left < 0:
             break
-        found, count = np.full(len(lengths), -1, np.int32), -1
+        found, count = _none(len(lengths)).of, -1
         while width <= MOST_WIDTH and (count := colour(order, around, width, found)) < 0:
             width *= 2
             found[:] = -1
