@@ -298,17 +298,21 @@ def arrow(size: int) -> Array:
     ],
 )
 def test_few_colours_are_enough(matrix: Array, columns: int, rows: int, stars: int) -> None:
-    found = plan(rows_of(matrix))
-    assert (found.columns.count, found.rows.count) == (columns, rows)
+    assert counts(matrix) == (columns, rows)
     assert symmetric_plan(rows_of(matrix)).columns.count == stars
+
+
+def counts(matrix: Array) -> tuple[int, int]:
+    found = plan(rows_of(matrix))
+    return found.columns.count, found.rows.count
 
 
 def test_a_dense_row_or_column_costs_one_product() -> None:
     wide = np.eye(50)
     wide[3] = 1
-    assert [x.count for x in plan(rows_of(wide))[:2]] == [1, 1]
-    assert [x.count for x in plan(rows_of(wide.T))[:2]] == [2, 0]
-    assert [x.count for x in plan(rows_of(wide[:1] + 1))[:2]] == [0, 1]
+    assert counts(wide) == (1, 1)
+    assert counts(wide.T) == (2, 0)
+    assert counts(np.ones((1, 50))) == (0, 1)
 
 
 def test_more_colours_than_a_word_has_bits() -> None:

@@ -320,7 +320,7 @@ def _result(walk: _Walk, node: Node, given: Sequence[Found]) -> Found:
     return walk.several[node.inputs[0]][node.op.place]
 
 
-RULES: dict[type[Op], Rule] = {
+RULES: dict[type, Rule] = {
     Op: _of_all,
     Movement: _moved,
     Clone: _same,

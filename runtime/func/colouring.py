@@ -22,7 +22,7 @@ import numpy as np
 
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.passes.relations import Rows
-from retrograd.compiler.record import NamedTuple
+from retrograd.compiler.record import record
 from retrograd.runtime.func.greedy import MOST_WIDTH
 from retrograd.runtime.native import cpu
 
@@ -31,7 +31,8 @@ _WORK = 1 << 23
 _colourings = cpu.exported(f"{__package__}.greedy")
 
 
-class Colours(NamedTuple):
+@record(eq=False)
+class Colours:
     of: Array
     """-1 where there is none."""
     count: int
@@ -41,7 +42,8 @@ def _none(count: int) -> Colours:
     return Colours(np.full(count, -1, np.int32), 0)
 
 
-class Plan(NamedTuple):
+@record(eq=False)
+class Plan:
     columns: Colours
     """The sums of unit vectors that the matrix is multiplied with."""
     rows: Colours

@@ -235,7 +235,8 @@ def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Functio
         return tangents_of([y], [x], [direction])[0]
 
     def pulled(seed: Tensor) -> Tensor:
-        return cast(gradients_of([y], [x], [seed])[0], y.dtype)
+        found: Tensor = cast(gradients_of([y], [x], [seed])[0], y.dtype)
+        return found
 
     ways = [(pushed, chosen.columns, x), (pulled, chosen.rows, y)]
     products = [each(way)(_sums(colours, like)) for way, colours, like in ways if colours.count]
@@ -244,7 +245,8 @@ def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Functio
         return _constant(np.zeros(0, y.dtype.numpy))
     whole = concat(flat, 0) if flat[1:] else flat[0]
     small = whole.numel() < 1 << 31
-    return take(whole, _constant(chosen.index.astype(np.int32 if small else np.int64)), 0)
+    found: Tensor = take(whole, _constant(chosen.index.astype(np.int32 if small else np.int64)), 0)
+    return found
 
 
 def _in_turn(way: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -255,7 +257,9 @@ def _in_turn(way: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 def _sums(colours: Colours, like: Tensor) -> Tensor:
     """Of the unit vectors of each colour, one colour after the other: `[count, *shape]`."""
     numbers = np.arange(colours.count, dtype=np.int32).reshape(-1, *[1] * like.ndim)
-    return cast(rows.eq(_constant(numbers), _constant(colours.of.reshape(like.shape))), like.dtype)
+    there = rows.eq(_constant(numbers), _constant(colours.of.reshape(like.shape)))
+    found: Tensor = cast(there, like.dtype)
+    return found
 
 
 def _constant(array: Array) -> Tensor:
