@@ -279,6 +279,11 @@ def five_points(side: int) -> Array:
     return np.kron(np.eye(side), line) + np.kron(line, np.eye(side))
 
 
+def periodic(side: int) -> Array:
+    line = np.eye(side) + np.roll(np.eye(side), 1, 0) + np.roll(np.eye(side), -1, 0)
+    return np.kron(np.eye(side), line) + np.kron(line, np.eye(side))
+
+
 def arrow(size: int) -> Array:
     matrix = np.eye(size)
     matrix[0] = matrix[:, 0] = 1
@@ -292,6 +297,8 @@ def arrow(size: int) -> Array:
         (banded(100, 1), 3, 0, 3),
         (banded(200, 4), 9, 0, 9),
         (five_points(12), 5, 0, 5),
+        (periodic(10), 5, 0, 5),
+        (periodic(14), 7, 0, 6),
         (arrow(300), 2, 1, 2),
         (np.ones((7, 7)), 7, 0, 7),
         (np.zeros((7, 7)), 0, 0, 0),
@@ -472,6 +479,15 @@ def test_branches_that_a_function_takes() -> None:
     assert found(np.ones(3)).pattern.nnz == 3
     assert found(-np.ones(3)).pattern.nnz == 6
     assert found(np.ones(3)).pattern.nnz == 3
+
+
+@pytest.mark.usefixtures("simulated_gpus")
+def test_on_a_gpu() -> None:
+    x = rg.arange(1.0, 6).cuda()
+    found = sparse_jacobian(lambda x: rg.cat([x[1:] * x[:-1], x.sum()[None]]))(x)
+    assert found.data.device == x.device
+    assert found.data.tolist() == [2, 1, 3, 2, 4, 3, 5, 4, 1, 1, 1, 1, 1]
+    assert sparse_jacobian(lambda x, i: x[i])(x, rg.tensor([1, 2]).cuda()).pattern.nnz == 10
 
 
 def test_patterns_alone() -> None:

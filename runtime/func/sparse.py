@@ -75,7 +75,7 @@ class Pattern:
         return f"Pattern(shape={self.shape}, nnz={self.nnz})"
 
 
-@record
+@record(eq=False)
 class SparseRows:
     """A matrix as compressed sparse rows, as SciPy's `csr_array((data, indices, indptr), shape)`."""
 
@@ -128,8 +128,8 @@ def sparse_jacobian(func: Function, argnums: Places = 0) -> Function:
     function returned takes what `func` does, Tensors or NumPy's arrays, and is compiled for their shapes and
     dtypes; several outputs or arguments nest as in `jacfwd`. Where `func` reads or writes at indices that it
     captures, the pattern is that of those at hand, and found anew when they change; at indices that are
-    computed from arguments, it is the whole axis. What `func` multiplies with zeros of an array that it makes
-    is no element.
+    computed from arguments, or lie on a GPU, it is the whole axis. What `func` multiplies with zeros of an
+    array that it makes is no element.
     """
 
     def block(y: Tensor, x: Tensor, own: Sequence[Tensor], same: bool) -> SparseRows:
@@ -140,7 +140,7 @@ def sparse_jacobian(func: Function, argnums: Places = 0) -> Function:
 
 def sparse_hessian(func: Function, argnums: Places = 0) -> Function:
     """The second derivatives of `func`, whose value is one number, as `SparseRows`; else as
-    `sparse_jacobian`."""
+    `sparse_jacobian`. They are taken to be symmetric, as they are but for derivatives of the user's own."""
     gradient = grad(_called("sparse_hessian", func), argnums)
     return _compiled("sparse_hessian", gradient, argnums, _elements)
 
@@ -251,7 +251,7 @@ def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Functio
 
 def _in_turn(way: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """For one row after the other: loops are not batched."""
-    return lambda rows: stacked([way(select(rows, 0, k)) for k in range(rows.shape[0])])
+    return lambda whole: stacked([way(select(whole, 0, k)) for k in range(whole.shape[0])])
 
 
 def _sums(colours: Colours, like: Tensor) -> Tensor:
