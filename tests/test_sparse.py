@@ -178,6 +178,20 @@ def test_patterns_of_random_graphs_hold_their_jacobians(case: tuple[Graph, list[
         assert not (np.stack(gradients).reshape(pattern.shape) != 0)[~pattern].any()
 
 
+def test_elements_are_differences() -> None:
+    def brusselator(y: Any) -> Any:
+        u, v = y[0], y[1]
+        around = sum(u.roll(s, a) for s in (1, -1) for a in (0, 1)) - 4 * u
+        return rg.stack([1 + u * u * v - 4.4 * u + around, 3.4 * u - u * u * v])
+
+    y = np.random.default_rng(3).random((2, 6, 7))
+    steps = 1e-6 * np.eye(y.size).reshape(-1, *y.shape)
+    ahead, behind = (np.stack([brusselator(rg.tensor(y + s * k)).numpy() for s in steps]) for k in (1, -1))
+    found = sparse_jacobian(brusselator)(y)
+    assert found.pattern.nnz == 8 * 42
+    np.testing.assert_allclose(found.to_dense(), ((ahead - behind) / 2e-6).reshape(y.size, -1).T, atol=1e-7)
+
+
 def test_a_nan_stays_in_its_rows() -> None:
     x = np.array([1.0, np.nan, 3.0, 4.0, 5.0])
     found = sparse_jacobian(lambda x: x[1:] * x[:-1])(x)
