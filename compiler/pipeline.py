@@ -92,7 +92,9 @@ def compile_graph(
     that are finished early go to `give`."""
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(lay_out(localise(serial)))
-    machine = Machine(target.vector_bits, target.registers, target.tiles, 0 if target.alone else third_level())
+    machine = Machine(
+        target.vector_bits, target.registers, target.tiles, 0 if target.alone else third_level()
+    )
     scheduled = look(schedule(local, machine))
     flags = scheduled.outputs[len(scheduled.outputs) - len(checks) :]
     planned = look(plan(hasten(replace(scheduled, flags=flags))))

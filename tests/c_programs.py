@@ -1,7 +1,7 @@
 """Exported functions called from C: a program is written around a library, compiled, and run on arrays.
 
-In flow the files of a library and arrays for its inputs, out flow the code that it returns, its message, and the
-arrays that it wrote. The program is made from the header's own words, so what they say is tested, too.
+In flow the files of a library and arrays for its inputs, out flow the code that it returns, its message, and
+the arrays that it wrote. The program is made from the header's own words, so what they say is tested, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _NUMPY = {
     "float": "f4", "double": "f8", "uint16_t": "u2", "uint8_t": "u1",
     "int64_t": "i8", "int32_t": "i4", "int16_t": "i2", "int8_t": "i1",
 }  # fmt: skip
-_PARAMETER = re.compile(r"^    (?P<const>const )?(?P<kind>\w+) \*?(?P<name>\w+)(?:\[(?P<extents>[\d *]+)\])?,", re.M)
+_PARAMETER = re.compile(
+    r"^    (?P<const>const )?(?P<kind>\w+) \*?(?P<name>\w+)(?:\[(?P<extents>[\d *]+)\])?,", re.M
+)
 
 
 class Parameter(NamedTuple):
@@ -72,6 +74,10 @@ def program(header: Path, name: str | None = None) -> str:
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
 #include "{header.name}"
 
 static char room[{name.upper()}_WORKSPACE + 1];
@@ -82,6 +88,10 @@ static void read_all(void *to, size_t size) {{ if (fread(to, 1, size, stdin) != 
 int main(void) {{
     int code;
     const char *message;
+#ifdef _WIN32
+    _setmode(_fileno(stdin), _O_BINARY);
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
     {chr(10).join(reads)}
     memset(room, 0xCC, sizeof room);
     code = {name}({"".join(f"{p.name}, " for p in given)}room + {name.upper()}_WORKSPACE % 2);
@@ -93,28 +103,37 @@ int main(void) {{
 """
 
 
-def built(
-    sources: Sequence[Path], files: Sequence[Exported], *options: str, cc: str = "cc"
-) -> Path:
+def built(sources: Sequence[Path], files: Sequence[Exported], *options: str, cc: str = "cc") -> Path:
     """The program of these files and libraries."""
-    out = files[0].header.with_name(f"program_{Path(cc).name}")
+    out = files[0].header.with_name(f"{files[0].header.stem}_{Path(cc).name}.exe")
     archives = [each.archive for each in files]
-    command = [compiler(cc), *WARNINGS, *options, *sources, *archives, "-o", out]
+    command = [compiler(cc), *WARNINGS, *sources, *archives, *options, "-o", out]
     told = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     return out
 
 
-def run(files: Exported, inputs: Sequence[Any], *, cc: str = "cc", standard: str = "c99", under: Sequence[str] = ()) -> Ran:
+def run(
+    files: Exported,
+    inputs: Sequence[Any],
+    *,
+    cc: str = "cc",
+    standard: str = "c99",
+    under: Sequence[str] = (),
+    libraries: Sequence[str] = (),
+) -> Ran:
     """Call the function on arrays, under an emulator if one is named."""
     suffix = "cpp" if "++" in standard else "c"
     source = files.header.with_name(f"main.{suffix}")
     source.write_text(program(files.header), encoding="utf-8")
-    made = built([source], [files], f"-std={standard}", *(["-static"] if under else []), cc=cc)
+    static = ["-static"] if under else []
+    made = built([source], [files], f"-std={standard}", *static, *libraries, cc=cc)
     given = parameters(files.header)
     expected = [p for p in given if p.is_input]
     arrays = [np.ascontiguousarray(x) for x in inputs]
-    assert [(p.size, np.dtype(_NUMPY[p.kind]).itemsize) for p in expected] == [(x.size, x.itemsize) for x in arrays]
+    assert [(p.size, np.dtype(_NUMPY[p.kind]).itemsize) for p in expected] == [
+        (x.size, x.itemsize) for x in arrays
+    ]
     fed = b"".join(x.tobytes() for x in arrays)
     told = subprocess.run([*under, str(made)], input=fed, capture_output=True, check=False)
     assert told.returncode == 0, (told.returncode, told.stderr)

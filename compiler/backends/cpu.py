@@ -114,7 +114,11 @@ class Target:
     @property
     def tiles(self) -> bool:
         """Are there tiles of bfloat16, and a system that is known to lend them when it is asked?"""
-        return not self.alone and "linux" in self.triple and all(map(self.has, ("amx-tile", "amx-bf16", "avx512vl")))
+        return (
+            not self.alone
+            and "linux" in self.triple
+            and all(map(self.has, ("amx-tile", "amx-bf16", "avx512vl")))
+        )
 
     def without(self, *features: str) -> Target:
         """The same machine with fewer features."""

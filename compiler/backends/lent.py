@@ -1,7 +1,11 @@
 """What the library's routines ask of the process around them, in the native language: signatures alone.
 
-In a process of this package, `meeting.py` and `products/rooms.py` provide it; code that is alone has
-`alone.py`. So routines are the same in both.
+    retrograd_room         so much memory until it is given back; null where there is none
+    retrograd_room_back    it is given back
+    retrograd_part         in which part of large operands threads meet this time
+
+In a process of this package `products/rooms.py` and `meeting.py` provide it; code that is alone has `alone.py`.
+So routines are the same in both.
 """
 
 from __future__ import annotations
@@ -12,9 +16,7 @@ from retrograd.compiler.native.language import Array, Byte, extern
 
 
 @extern
-def retrograd_room(size: int) -> Array[Byte] | None:
-    """So much memory until it is given back; null where there is none."""
-    ...
+def retrograd_room(size: int) -> Array[Byte] | None: ...
 
 
 @extern
@@ -22,6 +24,4 @@ def retrograd_room_back(room: Array[Byte]) -> None: ...
 
 
 @extern
-def retrograd_part(threads: Callable[[], int] | None) -> int:
-    """In which part of large operands threads meet this time (`meeting.py`)."""
-    ...
+def retrograd_part(threads: Callable[[], int] | None) -> int: ...

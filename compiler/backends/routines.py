@@ -72,8 +72,14 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int, Lent], str]], ...] = (
         r"retrograd_(?P<name>huge_\w+)_(?P<kind>f32|f64)",
         lambda found, *_: amending(found["name"], found["kind"]),
     ),
-    (rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)", lambda found, bits, _: called.routine(found, bits)),
-    ("retrograd_product|retrograd_script", lambda _, bits, lent: text([*_PRODUCTS, *lent.rooms, lent.part], {})),
+    (
+        rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)",
+        lambda found, bits, _: called.routine(found, bits),
+    ),
+    (
+        "retrograd_product|retrograd_script",
+        lambda _, bits, lent: text([*_PRODUCTS, *lent.rooms, lent.part], {}),
+    ),
     ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
     ("retrograd_windows", lambda *_: text([windows.retrograd_windows], {})),
     (
@@ -86,6 +92,9 @@ _ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int, Lent], str]], ...] = (
     (rf"retrograd_flip{_OF}", lambda found, *_: tiles.flip(found)),
     (rf"retrograd_pick{_OF}", lambda found, *_: tiles.pick(found)),
     ("retrograd_strips", lambda _, bits, lent: text([retrograd_strips, lent.part], {})),
-    (rf"retrograd_strip{_OF}_(?P<form>{'|'.join(forms.FORMS)})", lambda found, bits, _: forms.strip(found, bits)),
+    (
+        rf"retrograd_strip{_OF}_(?P<form>{'|'.join(forms.FORMS)})",
+        lambda found, bits, _: forms.strip(found, bits),
+    ),
 )
 """Names of routines, and what writes them, given the bits of vector registers and what is lent."""

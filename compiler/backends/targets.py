@@ -31,19 +31,22 @@ class Processor(NamedTuple):
     """LLVM's text."""
     words: str
     """Which they are, for people."""
+    wants: str = ""
+    """What must be linked with code for them."""
 
 
 _PROCESSORS = {
     "x86-64-v3": Processor("x86_64", _V3, "AVX2 and FMA: Intel's since Haswell (2013), AMD's since Zen"),
     "x86-64-v4": Processor("x86_64", _V4, "AVX-512: Intel's Xeons since Skylake (2017), AMD's since Zen 4"),
+    "x86-64-v2": Processor("x86_64", _V2, "SSE4.2: since 2009; without FMA it is slow", "-lm"),
     "generic": Processor("aarch64", "", "every 64-bit ARM (Advanced SIMD)"),
 }
 """By LLVM's names; the first of an architecture is what is meant where none is named. Levels of x86-64 are
-those of its System V ABI. Below the third there is no fused multiply-add, by which all is computed here."""
+those of its System V ABI. Below the third there is no fused multiply-add: C's function does it."""
 
 
-def elsewhere(cpu: str | None, triple: str | None, host: Callable[[], Target]) -> tuple[Target, str]:
-    """The target, and which processors those are, for people. Without a triple it is this machine's system.
+def elsewhere(cpu: str | None, triple: str | None, host: Callable[[], Target]) -> tuple[Target, Processor]:
+    """The target, and which processors those are. Without a triple it is this machine's system.
 
     Raises ArgumentError where a name is not known, or belongs to another architecture.
     """
@@ -56,10 +59,14 @@ def elsewhere(cpu: str | None, triple: str | None, host: Callable[[], Target]) -
     if cpu == NATIVE and host().triple.partition("-")[0] == first:
         here = host()
         alone = replace(here.without("amx-tile", "amx-bf16", "amx-int8"), triple=system, alone=True)
-        return alone, f"this machine's processor ({here.cpu}), and those that have all that it has"
+        words = f"this machine's processor ({here.cpu}) and those that have all that it has"
+        return alone, Processor(
+            architecture, here.features, words, "-lm" if "-fma" in here.features.split(",") else ""
+        )
     name = cpu or fitting[0]
     if name not in fitting:
         names = ", ".join(map(repr, [*fitting, NATIVE]))
-        raise ArgumentError(f"code for cpu={cpu!r} of {system}", "no such processor is known", f"name one of {names}")
+        what = f"code for cpu={cpu!r} of {system}"
+        raise ArgumentError(what, "no such processor is known", f"name one of {names}")
     found = _PROCESSORS[name]
-    return replace(Target.of(system, name, found.features), alone=True), found.words
+    return replace(Target.of(system, name, found.features), alone=True), found

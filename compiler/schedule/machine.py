@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
 
-
 _LEAST_MET = 1 << 23
 """Bytes of an operand in which threads meet: a smaller one stays in the second-level caches."""
 

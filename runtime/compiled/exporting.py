@@ -36,7 +36,9 @@ def export(
     name = path.name
     if not is_identifier(name):
         raise ArgumentError(
-            f"export({str(path)!r})", f"no function of C can be called {name!r}", "name it like one: 'build/loss'"
+            f"export({str(path)!r})",
+            f"no function of C can be called {name!r}",
+            "name it like one: 'build/loss'",
         )
     _check(specialisation)
     target, processors = elsewhere(cpu, triple, host)
@@ -47,8 +49,8 @@ def export(
     arguments = [*named([*inputs, *outputs])]
     about = [
         f"{name}: {_what(recording, graph)} of {recording.name}, made by Retrograd.",
-        f"Link with lib{name}.a, and nothing else.",
-        f"For {target.triple}, {processors}.",
+        f"Link with lib{name}.a and {processors.wants or 'nothing else'}.",
+        f"For {target.triple}, {processors.words}.",
     ]
     made = library(
         Graph(name, graph.inputs, graph.outputs),

@@ -87,8 +87,9 @@ class Program:
     def export(
         self, path: str | PathLike[str], of: str = "", *, cpu: str | None = None, target: str | None = None
     ) -> Exported:
-        """Write it as a C library that needs nothing else: for `"build/loss"` the archive `build/libloss.a`, and
-        `build/loss.h`, which declares `int loss(…)` and says all of its arguments; its files are returned.
+        """Write it as a C library that needs nothing else: for `"build/loss"` the archive `build/libloss.a`,
+        and `build/loss.h`, which declares `int loss(…)` and says all of its arguments; its files are
+        returned.
 
         `of` names the graph, the adjoint or the joint; without it, what is run. `cpu` is `"x86-64-v3"` or
         `"x86-64-v4"`, `"generic"` for ARM, or `"native"` for this machine's processor; without it, the first

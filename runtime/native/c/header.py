@@ -63,10 +63,10 @@ def header(interface: Interface, about: Sequence[str], shown: str) -> str:
 
 def _usage(interface: Interface) -> Iterator[str]:
     name, size = interface.name, interface.workspace_bytes
-    yield "Arrays lie row after row, elements at multiples of their size. No result may overlap anything else."
+    yield "Arrays lie row after row, aligned as their elements are. No result may overlap another argument."
     room = f"{name.upper()}_{WORKSPACE.upper()} bytes, of any alignment and content"
-    yield f"The workspace is {room}." if size else "There is nothing to put in a workspace: NULL will do."
-    yield "Nothing else is written to: threads may call it at the same time, each with a workspace of its own."
+    yield f"The workspace is {room}." if size else "It needs no workspace: NULL will do."
+    yield "Nothing else is written to: threads may call it at the same time, each with its own workspace."
     if interface.errors:
         yield f"It returns 0, or a code that {name}_error explains; then results are of no use:"
         yield from (f"    {k}  {error}" for k, error in enumerate(interface.errors, 1))

@@ -11,19 +11,18 @@ from retrograd.compiler.record import NamedTuple
 
 WORKSPACE = "workspace"
 """The last argument."""
-_TAKEN = frozenset(
-    # of C23 and of C++23, and what <stdint.h> defines
-    """
-    alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class
-    compl concept const const_cast consteval constexpr constinit continue co_await co_return co_yield decltype
-    default delete do double dynamic_cast else enum explicit export extern false final float for friend goto if
-    import inline int long module mutable namespace new noexcept not not_eq nullptr operator or or_eq override
-    private protected public register reinterpret_cast requires restrict return short signed sizeof static
-    static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename
-    typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq
-    int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t linux unix main
-    """.split()
-)
+_WORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class
+compl concept const const_cast consteval constexpr constinit continue co_await co_return co_yield decltype
+default delete do double dynamic_cast else enum explicit export extern false final float for friend goto if
+import inline int long module mutable namespace new noexcept not not_eq nullptr operator or or_eq override
+private protected public register reinterpret_cast requires restrict return short signed sizeof static
+static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename
+typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq
+int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t linux unix main
+"""
+"""Those of C23 and C++23, and what headers and compilers define."""
+_TAKEN = frozenset(_WORDS.split())
 
 
 class Argument(NamedTuple):
