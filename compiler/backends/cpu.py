@@ -200,16 +200,21 @@ def parsed(llvm_text: str, machine: Any) -> Iterator[Any]:
         yield module
 
 
-def verified(llvm_text: str, machine: Any, context: Any) -> Any:
-    """The same in a context that others are in, too."""
+@contextmanager
+def verified(llvm_text: str, machine: Any, context: Any) -> Iterator[Any]:
+    """The same in a context that there is; it is closed before that, unless another module has taken it in."""
     try:
-        module = bindings().parse_assembly(llvm_text, context=context)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        module.verify()
+        found = bindings().parse_assembly(llvm_text, context=context)
     except RuntimeError as error:
         raise _refusal(error, llvm_text) from None
-    return module
+    with found as module:
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
+        try:
+            module.verify()
+        except RuntimeError as error:
+            raise _refusal(error, llvm_text) from None
+        yield module
 
 
 _switching = threading.Lock()

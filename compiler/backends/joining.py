@@ -71,9 +71,9 @@ def _whole(
     declarations = "".join(f"declare void @{each}()\n" for each in shared)
     with bindings().create_context() as context, verified(declarations, machine, context) as whole:
         for each in modules:
-            whole.link_in(verified(each, machine, context))
+            _link(whole, each, machine, context)
         while wanted := _wanted(whole, name):
-            whole.link_in(verified(_named(_provided(wanted, target), name), machine, context))
+            _link(whole, _named(_provided(wanted, target), name), machine, context)
         for thing in (*whole.functions, *whole.global_variables):
             if thing.name in shared:
                 thing.visibility = "hidden"
@@ -82,6 +82,12 @@ def _whole(
         _leave_out(whole, machine)
         with lean(CAREFUL):
             return bytes(machine.emit_object(whole))
+
+
+def _link(whole: Any, llvm_text: str, machine: Any, context: Any) -> None:
+    """Take a module into another one."""
+    with verified(llvm_text, machine, context) as module:
+        whole.link_in(module)
 
 
 def _wanted(whole: Any, name: str) -> str | None:

@@ -4,8 +4,8 @@
     retrograd_room_back    it is given back
     retrograd_part         in which part of large operands threads meet this time
 
-In a process of this package `products/rooms.py` and `meeting.py` provide it; code that is alone has `alone.py`.
-So routines are the same in both.
+In a process of this package `products/rooms.py` and `meeting.py` provide it; code that is alone has
+`alone.py`. So routines are the same in both.
 """
 
 from __future__ import annotations
