@@ -28,7 +28,7 @@ from retrograd.runtime.eager.inplace import assign, changed_leaf
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.placing import Placing, dense, placing
-from retrograd.runtime.native.watching import Read
+from retrograd.runtime.native.watching import Read, elements_of
 from retrograd.runtime.paths import Answers, Path
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides, share_memory
@@ -304,6 +304,9 @@ def _written_down(
         for x in known
         if x._grad is not None and x._grad in trace.values
     ]
+    for x, array in trace.seen.items():
+        held = elements_of(array, None)
+        added += [Read(getattr, x, "_value", array, ""), Read(elements_of, array, None, held, "")]
     guards = Guards([*call.reads, *added], captured)
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
