@@ -202,7 +202,7 @@ def parsed(llvm_text: str, machine: Any) -> Iterator[Any]:
 
 @contextmanager
 def verified(llvm_text: str, machine: Any, context: Any) -> Iterator[Any]:
-    """The same in a context that there is, before which it is closed, unless another module has taken it in."""
+    """The same in a context that there is, before which it is closed, if no other module has taken it in."""
     try:
         found = bindings().parse_assembly(llvm_text, context=context)
     except RuntimeError as error:
