@@ -39,7 +39,8 @@ LEAVES = (Tensor, np.ndarray, float, np.floating)
 """What a compiled function computes with."""
 
 
-_NO_NAME = re.compile(r"\W")
+_NO_NAME = re.compile(r"\W|_(?:_modules|_parameters|_buffers)(?=_)")
+"""What labels leave out: a module's own dicts, between its name and that of a parameter."""
 
 
 class Argument(NamedTuple):
@@ -371,4 +372,4 @@ def _is_result(leaf: Any) -> bool:
 
 
 def _identifier(label: str) -> str:
-    return _NO_NAME.sub("_", label)
+    return _NO_NAME.sub(lambda found: "_" if len(found[0]) == 1 else "", label)
