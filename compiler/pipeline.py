@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from retrograd.compiler.backends import llvm, ptx
 from retrograd.compiler.backends.cpu import Target
+from retrograd.compiler.backends.meeting import third_level
 from retrograd.compiler.backends.products.plans import script as script_of_products
 from retrograd.compiler.backends.ptx import Launch
 from retrograd.compiler.backends.script import Script
@@ -91,10 +92,13 @@ def compile_graph(
     that are finished early go to `give`."""
     optimised, serial, constants, checks = _lowered(graph, look)
     local = look(lay_out(localise(serial)))
-    scheduled = look(schedule(local, Machine(target.vector_bits, target.registers, target.tiles)))
+    machine = Machine(
+        target.vector_bits, target.registers, target.tiles, 0 if target.alone else third_level()
+    )
+    scheduled = look(schedule(local, machine))
     flags = scheduled.outputs[len(scheduled.outputs) - len(checks) :]
     planned = look(plan(hasten(replace(scheduled, flags=flags))))
-    script = script_of_products(planned) or script_of_strips(planned)
+    script = script_of_products(planned) or script_of_strips(planned, machine)
     write = cache(partial(llvm.emit, planned, graph.name, target, give if script is None else None))
     if script is None:
         write()

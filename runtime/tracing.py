@@ -194,6 +194,10 @@ class Trace:
         """NumPy arrays that the function uses as operands, as outside Tensors, by `id`."""
         self.device = CPU
         """Where the function's Tensors are: on one GPU, if one of them is there."""
+        self.around: dict[Node, AnyTensor] = {}
+        """Those of them that are no arguments."""
+        self.seen: dict[AnyTensor, Array] = {}
+        """Those of these whose elements what is traced was made for, and the elements."""
         self.draws: list[Draw] = []
         """The random numbers that the function draws, in order."""
         self.planned = planned
@@ -263,7 +267,22 @@ class Trace:
         if found is not None:
             return found
         label = self._name_of(tensor) if self._name_of is not None else None
-        return self.adopt(tensor, label or f"captured{len(self.captured)}")
+        node = self.adopt(tensor, label or f"captured{len(self.captured)}")
+        self.around[node] = tensor
+        return node
+
+    def look(self, node: Node) -> Array | None:
+        """The elements of an outside Tensor of whole numbers, for which alone the trace is good from now on.
+        None where they are not known, or each call has other ones."""
+        tensor = self.around.get(node)
+        if (
+            tensor is None
+            or node.dtype.is_floating_point
+            or any(draw.tensor is tensor for draw in self.draws)
+        ):
+            return None
+        array = tensor._value
+        return self.seen.setdefault(tensor, array) if isinstance(array, np.ndarray) else None
 
     def lift(self, tensor: AnyTensor) -> Node:
         """What a Tensor is at this point of the function, as a node."""

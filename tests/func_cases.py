@@ -45,6 +45,7 @@ FUNC = lines("""
     t.vmap(lambda a: t.func.grad(lambda b: b.sin().sum())(a) + t.func.jacrev(t.cos)(a[0]).sum())(x)
     t.func.jacrev(lambda a: (a @ w).sin())(x[0])
     t.func.jacrev(lambda a: (a @ w).sin(), chunk_size=4)(x[0])
+    t.func.jacrev(lambda a: v.detach() * 2)(v / 0), t.func.jacfwd(lambda a: (v / 0).detach())(v)
     t.func.jacfwd(lambda a: (a @ w).sin())(x[0])
     t.func.jacrev(lambda a, b: ((a @ b).sin(), a.sum()), argnums=(0, 1))(x[0], w)
     t.func.jacfwd(lambda a, b: (a @ b).sin(), argnums=1)(x[0], w)

@@ -381,9 +381,10 @@ t.bucketize(x, x); x.backward(); (x.requires_grad_() * 1).backward(); x.requires
 float(t.tensor(1j)); int(t.tensor(1j)); t.tensor([1j], dtype=t.float32); t.tensor([1.0]).add_(1j)
 t.tensor([1.0]).fill_(1j); t.arange(3, dtype=t.complex64); t.ones(2).imag; x.nansum()
 t.view_as_real(t.ones(2)); x.quantile(0.5); t.deg2rad(x); t.xlogy(x, x); x.unique(); t.isin(x, x)
-t.searchsorted(x, x); x.logit(); x.gcd(x); t.nn.functional.mse_loss(x, x); t.nn.functional.layer_norm(x, (2,)); x.isposinf(); x.aminmax()
-t.kthvalue(x, 1); t.cosine_similarity(x, x, dim=0); x[x]
-t.autograd.grad((x.requires_grad_() * 1).sum(), x, t.ones(())); t.nn.functional.leaky_relu(x); t.nn.functional.elu(x); t.complex(t.ones(2), t.ones(2, dtype=t.float64))
+t.searchsorted(x, x); x.logit(); x.gcd(x); t.nn.functional.mse_loss(x, x); t.nn.functional.layer_norm(x, (2,)); x.isposinf()
+x.aminmax(); t.kthvalue(x, 1); t.cosine_similarity(x, x, dim=0); x[x]
+t.autograd.grad((x.requires_grad_() * 1).sum(), x, t.ones(())); t.nn.functional.leaky_relu(x)
+t.nn.functional.elu(x); t.complex(t.ones(2), t.ones(2, dtype=t.float64))
 t.complex(t.ones(2, dtype=t.int64), t.ones(2, dtype=t.int64)); t.set_default_dtype(t.complex64); x.abs_()
 t.view_as_complex(t.ones(3)); t.view_as_complex(t.ones(2, 2).t()); t.view_as_complex(t.ones(2, 4)[:, 1:3])
 t.view_as_complex(t.ones(3, 2)[1:].view(4)[1:3]); t.view_as_complex(t.ones(2, 2, dtype=t.int64))

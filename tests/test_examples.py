@@ -19,9 +19,11 @@ SAYS = {
     "digits.py": r"9[789]\.\d% of the held-out digits",
     "formulas.py": r"by differences 4\.177.*D\*\(1 - exp.*what eager code computes +x/\(1 \+ exp\(-x\)\)",
     "hessian_vector_product.py": r"step 4 .*\|gradient\| \d\.\de-1\d\nboth come from one function",
+    "in_c.py": r"float grad_x\[10\], .*gradient of value by x.*\.a: \d+ bytes\n(after 20000|there is no)",
     "on_a_gpu.py": r"step 100 on (cpu|cuda:0): loss \d+\.\d+\n.*on_a_gpu.py:\d+\n\.visible \.entry loss",
     "scipy_minimize.py": r"L-BFGS-B:  f = \S+e-\d+ .*\ntrust-ncg: f = \S+e-\d+ ",
     "see_inside.py": r"graph loss\(x: f32\[32, 8\], .*graph loss_and_gradient.*define .*loss_and_gradient",
+    "sparse_derivatives.py": r"4608 x 4608, of which 27648 .*BDF: \d+ steps .*squares: .* within 0",
     "two_layer_net.py": r"the losses differ by at most \d\.\de-0[6-9] of the first one",
 }
 """What an example prints, as a pattern."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from native import Array, build, graph_of
 
-from retrograd.compiler.backends import meeting
+from retrograd.compiler import pipeline
 from retrograd.compiler.backends.cpu import Target, assemble
 from retrograd.compiler.backends.meeting import PARTS
 from retrograd.compiler.backends.routines import routine
@@ -125,7 +125,7 @@ def test_any_number_of_threads_gives_the_same(axes: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("rows", "met"), [(500, False), (2000, True), (3000, False)])
 def test_threads_meet_in_large_operands(rows: int, met: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "_third_level", lambda: 16 << 20)
+    monkeypatch.setattr(pipeline, "third_level", lambda: 16 << 20)
     x = numbers((rows, 1500), "float32", special=False)
     script = compile_graph(graph_of(lambda x: sum_(x, (1,)), x), HOST).script
     assert script is not None

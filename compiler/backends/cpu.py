@@ -78,6 +78,8 @@ class Target:
     """Width of one vector register."""
     registers: int
     """Number of vector registers."""
+    alone: bool = False
+    """Is the code to run without this library beside it: no threads, no memory of its own, no system?"""
 
     @staticmethod
     @functools.cache
@@ -111,8 +113,12 @@ class Target:
 
     @property
     def tiles(self) -> bool:
-        """Are there tiles of bfloat16, and a system that is known to lend them?"""
-        return "linux" in self.triple and all(map(self.has, ("amx-tile", "amx-bf16", "avx512vl")))
+        """Are there tiles of bfloat16, and a system that is known to lend them when it is asked?"""
+        return (
+            not self.alone
+            and "linux" in self.triple
+            and all(map(self.has, ("amx-tile", "amx-bf16", "avx512vl")))
+        )
 
     def without(self, *features: str) -> Target:
         """The same machine with fewer features."""
@@ -190,20 +196,25 @@ def parsed(llvm_text: str, machine: Any) -> Iterator[Any]:
     The module has a context of its own, so that nothing outlives it, and is closed before that context: left
     to the garbage collector, the two may go in the wrong order.
     """
-    llvm = bindings()
-    with llvm.create_context() as context:
+    with bindings().create_context() as context, verified(llvm_text, machine, context) as module:
+        yield module
+
+
+@contextmanager
+def verified(llvm_text: str, machine: Any, context: Any) -> Iterator[Any]:
+    """The same in a context that there is, before which it is closed, if no other module has taken it in."""
+    try:
+        found = bindings().parse_assembly(llvm_text, context=context)
+    except RuntimeError as error:
+        raise _refusal(error, llvm_text) from None
+    with found as module:
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
         try:
-            found = llvm.parse_assembly(llvm_text, context=context)
+            module.verify()
         except RuntimeError as error:
             raise _refusal(error, llvm_text) from None
-        with found as module:
-            module.triple = machine.triple
-            module.data_layout = str(machine.target_data)
-            try:
-                module.verify()
-            except RuntimeError as error:
-                raise _refusal(error, llvm_text) from None
-            yield module
+        yield module
 
 
 _switching = threading.Lock()

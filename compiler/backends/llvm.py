@@ -216,12 +216,15 @@ class Emitter(Iteration):
 
     def statements(self, statements: Sequence[Statement]) -> None:
         """A block of statements, in order."""
+        runs = self._braids(statements)
         for s in statements:
             match s:
                 case For():
                     self._loop(s)
                 case Local():
                     self._local(s)
+                case Store() if id(s) in runs:
+                    self._store_in_run(s, runs[id(s)])
                 case Store():
                     self._store(s.buffer, s.index, self.value(s.value))
                 case Accumulate():

@@ -16,21 +16,20 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from retrograd.compiler.backends.lent import retrograd_part
 from retrograd.compiler.native.language import (
     Array,
     Byte,
     Int32,
     atomic_add,
-    inlined,
     intrinsic,
     native,
+    provides,
     variable,
 )
 
 PARTS = 16
 """In so many calls threads have met everywhere; each reads so much more."""
-_LEAST_BYTES = 1 << 23
-"""Of an operand: a smaller one stays in the second-level caches."""
 _THIRD_LEVEL = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 ALONE = -1
 _LINE = 64
@@ -40,21 +39,16 @@ TO_READ, SECOND_LEVEL, DATA = 0, 2, 1
 _TURN = variable(Array[int], "turn")
 
 
-def is_met(size: int) -> bool:
-    """Should threads meet in an operand of so many bytes?"""
-    return _LEAST_BYTES <= size <= _third_level()
-
-
 @cache
-def _third_level() -> int:
-    """Bytes of that cache; 0 where the system does not say."""
+def third_level() -> int:
+    """Bytes of that cache here; 0 where the system does not say."""
     try:
         return int(_THIRD_LEVEL.read_text().strip().removesuffix("K")) << 10
     except (OSError, ValueError):
         return 0
 
 
-@inlined
+@provides(retrograd_part)
 def next_part(threads: Callable[[], int] | None) -> int:
     """Which part they meet in this time; `ALONE` if there is but one thread."""
     if threads is None or threads() < 2:

@@ -26,23 +26,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
+from retrograd.compiler.backends import alone, meeting
 from retrograd.compiler.backends.math import called
 from retrograd.compiler.backends.math.aside import amending
-from retrograd.compiler.backends.products import amx, tiles, walk, windows
+from retrograd.compiler.backends.products import amx, rooms, tiles, walk, windows
 from retrograd.compiler.backends.strips import forms
 from retrograd.compiler.backends.strips.walk import retrograd_strips
 from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.lowering import text
+from retrograd.compiler.record import NamedTuple
 
 
-def routine(name: str, bits: int) -> str:
+class Lent(NamedTuple):
+    """What there is of what routines ask for (`lent.py`)."""
+
+    rooms: tuple[Callable[..., Any], ...] = (rooms.borrow, rooms.give_back)
+    part: Callable[..., Any] = meeting.next_part
+
+
+PROCESS = Lent()
+ALONE = Lent((alone.no_room, alone.no_room_back), alone.no_part)
+
+
+def routine(name: str, bits: int, lent: Lent = PROCESS) -> str:
     """The module of a routine, for vector registers of so many bits."""
     for pattern, written in _ROUTINES:
         found = re.fullmatch(pattern, name)
         if found:
             width = f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}"'
-            return f"{written(found, bits)}\nattributes #0 = {{ nounwind {width} }}\n"
+            return f"{written(found, bits, lent)}\nattributes #0 = {{ nounwind {width} }}\n"
     raise CompilerError(f"a routine called {name}", "the library has none")
 
 
@@ -51,26 +65,36 @@ def is_routine(name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern, _ in _ROUTINES)
 
 
+_PRODUCTS = (walk.retrograd_product, walk.retrograd_script)
 _OF = r"_(?P<kind>f32|f64)x(?P<lanes>\d+)"
-_ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
+_ROUTINES: tuple[tuple[str, Callable[[re.Match[str], int, Lent], str]], ...] = (
     (
         r"retrograd_(?P<name>huge_\w+)_(?P<kind>f32|f64)",
-        lambda found, _: amending(found["name"], found["kind"]),
+        lambda found, *_: amending(found["name"], found["kind"]),
     ),
-    (rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)", called.routine),
-    ("retrograd_product", lambda *_: text([walk.retrograd_product, walk.retrograd_script], {})),
+    (
+        rf"retrograd_row_(?P<rows>[a-z0-9_]+?){_OF}_(?P<vectors>\d+)",
+        lambda found, bits, _: called.routine(found, bits),
+    ),
+    (
+        "retrograd_product|retrograd_script",
+        lambda _, bits, lent: text([*_PRODUCTS, *lent.rooms, lent.part], {}),
+    ),
     ("retrograd_amx", lambda *_: text([amx.retrograd_amx], {})),
     ("retrograd_windows", lambda *_: text([windows.retrograd_windows], {})),
     (
         rf"retrograd_tile{_OF}_(?P<rows>\d+)x(?P<vectors>\d+)(?P<far>_far)?(?P<new>_new)?(?P<edge>_edge)?",
-        lambda found, _: tiles.tile(found),
+        lambda found, *_: tiles.tile(found),
     ),
-    (rf"retrograd_dots{_OF}_(?P<rows>\d+)(?P<met>_met)?", lambda found, _: tiles.dots(found)),
-    (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, _: tiles.copy(found)),
-    (rf"retrograd_turn{_OF}", lambda found, _: tiles.turn(found)),
-    (rf"retrograd_flip{_OF}", lambda found, _: tiles.flip(found)),
-    (rf"retrograd_pick{_OF}", lambda found, _: tiles.pick(found)),
-    ("retrograd_strips", lambda *_: text([retrograd_strips], {})),
-    (rf"retrograd_strip{_OF}_(?P<form>{'|'.join(forms.FORMS)})", forms.strip),
+    (rf"retrograd_dots{_OF}_(?P<rows>\d+)(?P<met>_met)?", lambda found, *_: tiles.dots(found)),
+    (rf"retrograd_copy{_OF}_(?P<vectors>\d+)", lambda found, *_: tiles.copy(found)),
+    (rf"retrograd_turn{_OF}", lambda found, *_: tiles.turn(found)),
+    (rf"retrograd_flip{_OF}", lambda found, *_: tiles.flip(found)),
+    (rf"retrograd_pick{_OF}", lambda found, *_: tiles.pick(found)),
+    ("retrograd_strips", lambda _, bits, lent: text([retrograd_strips, lent.part], {})),
+    (
+        rf"retrograd_strip{_OF}_(?P<form>{'|'.join(forms.FORMS)})",
+        lambda found, bits, _: forms.strip(found, bits),
+    ),
 )
-"""Names of routines, and what writes them, given the bits of vector registers."""
+"""Names of routines, and what writes them, given the bits of vector registers and what is lent."""

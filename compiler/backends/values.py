@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from retrograd.compiler.backends.braids import braided, braids, repeated
 from retrograd.compiler.backends.halves import rounded_to_tf32
 from retrograd.compiler.backends.kinds import FLOATS, LLVM_TYPES, SUFFIXES
 from retrograd.compiler.backends.lanes import backwards, splat
@@ -41,7 +42,7 @@ from retrograd.compiler.ir.expressions import (
     indices,
 )
 from retrograd.compiler.ir.index import Axis, Bound, Index
-from retrograd.compiler.ir.loops import Accumulate, Program
+from retrograd.compiler.ir.loops import Accumulate, Program, Statement, Store
 
 _MOST_BYTES = 32
 """Lanes of single bytes that shuffles put in place: LLVM 22.1 never ends over sums of 64 doubled bytes."""
@@ -89,6 +90,8 @@ class Values(Places):
         """Rows that routines of the library compute where vectors are whole registers."""
         self._paired: frozenset[tuple[Expression, ...]] = frozenset()
         """Operands of which all rows that are computed together are wanted."""
+        self._strands: dict[tuple[Store, ...], dict[int, Value]] = {}
+        """Of runs that several stores fill, what has been computed."""
         self._belled: frozenset[Expression] = frozenset()
         """Operands of erfc, of which exp(-x²) is a part."""
 
@@ -329,7 +332,7 @@ class Values(Places):
     # ---- stores ----
 
     def _store(self, buffer: Buffer, index: Index, value: Value) -> None:
-        kind, vector = kind_of(buffer.dtype), self._vector
+        vector = self._vector
         lanes = vector.lanes if vector and (buffer in vector.private or vector.axis in index.axes()) else 1
         if value.lanes > lanes:
             raise CompilerError(f"store of a vector to the single place {buffer}[{index}]")
@@ -338,14 +341,44 @@ class Values(Places):
                 splat(value, lanes) if value.lanes == 1 else value
             )
             return
-        stored = value.to(memory_kind(kind)) if kind == "i1" else value
-        stored = splat(stored, lanes) if stored.lanes == 1 else stored
+        stored = self._for_memory(buffer, value, lanes)
         if vector and buffer in vector.private:
             self._store_private(buffer, index, stored)
         elif vector is None or lanes == 1:
             self.block.do(f"store {stored.type} {stored.ref}, ptr {self.address(buffer, index)}")
         else:
             self._store_wide(buffer, index, stored, vector)
+
+    def _for_memory(self, buffer: Buffer, value: Value, lanes: int) -> Value:
+        """The value as memory has it, in every lane."""
+        kind = kind_of(buffer.dtype)
+        stored = value.to(memory_kind(kind)) if kind == "i1" else value
+        return splat(stored, lanes) if stored.lanes == 1 else stored
+
+    def _braids(self, body: Sequence[Statement]) -> dict[int, tuple[Store, ...]]:
+        """The stores of the body that are done together with others, see `backends.braids`."""
+        vector = self._vector
+        if vector is None or vector.lanes == 1:
+            return {}
+        apart = braids(body, vector.axis)
+        return {k: run for k, run in apart.items() if not self._is_kept(run[0].buffer, vector)}
+
+    def _is_kept(self, buffer: Buffer, vector: Vector) -> bool:
+        """Is it in registers, or does each lane have its own?"""
+        return buffer in self._in_registers or buffer in vector.private
+
+    def _store_in_run(self, s: Store, run: tuple[Store, ...]) -> None:
+        """One of the stores of a run; with the last of them, all are written, vector by vector."""
+        vector = self._vector
+        assert vector is not None
+        strands = self._strands.setdefault(run, {})
+        strands[id(s)] = self._for_memory(s.buffer, self.value(s.value), vector.lanes)
+        if len(strands) == len(run):
+            del self._strands[run]
+            masks = [None] * len(run) if vector.mask is None else repeated(vector.mask, len(run))
+            whole = braided([strands[id(x)] for x in run])
+            for k, (value, mask) in enumerate(zip(whole, masks, strict=True)):
+                self._store_vector(s.buffer, run[0].index + k * vector.lanes, value, mask)
 
     def _store_private(self, buffer: Buffer, index: Index, value: Value) -> None:
         at = self.index(index)
@@ -355,27 +388,31 @@ class Values(Places):
         self.block.do(f"store {value.type} {value.ref}, ptr {address}")
 
     def _store_wide(self, buffer: Buffer, index: Index, value: Value, vector: Vector) -> None:
-        align, lanes, mask = buffer.dtype.itemsize, vector.lanes, vector.mask
         if index.stride(vector.axis) == 1:
-            address = self.address(buffer, index)
-            if mask is None:
-                self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {align}")
-                return
-            if only_first(mask):
-                one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 0", value.kind)
-                self.block.do(f"store {one.type} {one.ref}, ptr {address}, align {align}")
-                return
-            name = f"llvm.masked.store.v{lanes}{SUFFIXES[value.kind]}.p0"
-            self.block.declare(name, f"declare void @{name}({value.type}, ptr, i32, <{lanes} x i1>)")
-            target = f"ptr {address}"
-        else:
-            name = f"llvm.masked.scatter.v{lanes}{SUFFIXES[value.kind]}.v{lanes}p0"
-            self.block.declare(
-                name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
-            )
-            target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
+            self._store_vector(buffer, index, value, vector.mask)
+            return
+        lanes, mask = vector.lanes, vector.mask
+        name = f"llvm.masked.scatter.v{lanes}{SUFFIXES[value.kind]}.v{lanes}p0"
+        self.block.declare(name, f"declare void @{name}({value.type}, <{lanes} x ptr>, i32, <{lanes} x i1>)")
+        target = f"<{lanes} x ptr> {self.addresses(buffer, index, lanes)}"
         allowed = self.block.constant("i1", lanes, 1) if mask is None else held(mask, value.kind)
-        operands = f"{value.type} {value.ref}, {target}, i32 {align}, {allowed.type} {allowed.ref}"
+        operands = f"{value.type} {value.ref}, {target}, i32 {buffer.dtype.itemsize}"
+        self.block.do(f"call void @{name}({operands}, {allowed.type} {allowed.ref})")
+
+    def _store_vector(self, buffer: Buffer, index: Index, value: Value, mask: Value | None) -> None:
+        """Elements side by side, those that the mask allows."""
+        address, align = self.address(buffer, index), buffer.dtype.itemsize
+        if mask is None:
+            self.block.do(f"store {value.type} {value.ref}, ptr {address}, align {align}")
+            return
+        if only_first(mask):
+            one = self.block.pure(f"extractelement {value.type} {value.ref}, i64 0", value.kind)
+            self.block.do(f"store {one.type} {one.ref}, ptr {address}, align {align}")
+            return
+        lanes, allowed = value.lanes, held(mask, value.kind)
+        name = f"llvm.masked.store.v{lanes}{SUFFIXES[value.kind]}.p0"
+        self.block.declare(name, f"declare void @{name}({value.type}, ptr, i32, <{lanes} x i1>)")
+        operands = f"{value.type} {value.ref}, ptr {address}, i32 {align}, {allowed.type} {allowed.ref}"
         self.block.do(f"call void @{name}({operands})")
 
 

@@ -209,6 +209,8 @@ class Plan:
     """Is it done by parts of the operands, where their elements allow it?"""
     along: bool = False
     """Is the right operand one column, and do vectors run along the inner axis?"""
+    met: bool = False
+    """Do threads meet in the left operand (`backends.meeting`)?"""
 
     @property
     def width(self) -> int:

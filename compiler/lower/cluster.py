@@ -16,19 +16,19 @@ order.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from retrograd.compiler.ir.graph import Constant, Graph, Input, Node
 from retrograd.compiler.ir.index import Axis
-from retrograd.compiler.lower.parts import Part, Stored
+from retrograd.compiler.lower.parts import Part, Stored, made_of
 from retrograd.compiler.lower.reader import MultiIndex, Reader, domain_index
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.iota import Iota
 from retrograd.compiler.ops.reduce import Reduction
 from retrograd.compiler.ops.row import Elementwise, Types
-from retrograd.compiler.ops.shape import Cast, Movement
+from retrograd.compiler.ops.shape import Cast, Concat, Movement
 
 _FUNCTION_COST, _PLAIN_COST = 10, 1
 """Weights of a transcendental and of any other pointwise op, in units of a load."""
@@ -86,8 +86,12 @@ class Cluster:
         if stage == len(self.stages):
             self.stages.append([])
         self.stages[stage].append(root)
-        self.members[root.node] = (root, stage)
+        self.keep(root, stage)
         self.leaves |= root.leaves
+
+    def keep(self, root: Root, stage: int) -> None:
+        """Say that this stage completes the root."""
+        self.members[root.node] = (root, stage)
 
 
 # ---- roots -------------------------------------------------------------------------------------------------
@@ -167,18 +171,25 @@ def _uses(node: Node, consumers: dict[Node, list[Node]]) -> list[Node]:
 # ---- clusters ----------------------------------------------------------------------------------------------
 
 
-def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Stored]) -> list[Cluster]:
+def make_clusters(
+    roots: Iterable[Node], stored: Mapping[Node, Stored], parts: Mapping[Node, Part]
+) -> list[Cluster]:
     """The roots in groups, in an order in which they can run. `stored` also holds inputs and constants."""
     clusters: list[Cluster] = []
+    wholes = made_of(parts)
     owner: dict[Node, Cluster] = {}
-    leaves: dict[Node, frozenset[Node]] = {}
+    analysis = _Analysis(stored)
     for node in roots:
-        root = _analyse(node, stored, leaves)
+        root = analysis.root(node)
         read: dict[Cluster, int] = defaultdict(int)
         for n, _ in root.reads:
             if n in owner:
                 read[owner[n]] += n.type.size
-        if not is_expression(node) and not isinstance(node.op, Reduction):
+        together = {owner[part] for part in wholes.get(node, ())}
+        if len(together) == 1:
+            (home,) = together
+            home.keep(_whole(root, wholes[node]), max(home.members[p][1] for p in wholes[node]))
+        elif not is_expression(node) and not isinstance(node.op, Reduction):
             home = Cluster([[root]], 0, solo=node, members={node: (root, 0)})
             clusters.append(home)
         else:
@@ -186,6 +197,15 @@ def make_clusters(roots: Iterable[Node], stored: Mapping[Node, Stored]) -> list[
         home.after.update(c for c in read if c is not home)
         owner[node] = home
     return clusters
+
+
+def _whole(root: Root, parts: Sequence[Node]) -> Root:
+    """A concatenation that is there once its parts are. Its axes are those that it has in common with each of
+    them, before that along which they lie one after the other."""
+    node = root.node
+    assert isinstance(node.op, Concat)
+    common = min(node.op.axis, *(_common(part.shape, node.shape) for part in parts))
+    return replace(root, domain=node.shape[:common])
 
 
 def _home(clusters: list[Cluster], root: Root, read: Mapping[Cluster, int]) -> Cluster:
@@ -220,20 +240,28 @@ def _below(clusters: Iterable[Cluster], among: set[Cluster]) -> set[Cluster]:
     return found
 
 
-def _analyse(node: Node, stored: Mapping[Node, Stored], leaves: dict[Node, frozenset[Node]]) -> Root:
-    """What a root reads, and where, in terms of axes of its own."""
-    domain = node.inputs[0].shape if isinstance(node.op, Reduction) else node.shape
-    axes = tuple(Axis(f"i{k}", size) for k, size in enumerate(domain))
-    reads: list[tuple[Node, MultiIndex]] = []
-    if is_expression(node) or isinstance(node.op, Reduction):
-        reader = Reader(stored, lambda n, index: reads.append((n, index)))
-        if isinstance(node.op, Reduction):
-            reader.value(node.inputs[0], domain_index(axes))
-        else:
-            reader.define(node, domain_index(axes))
-    else:
-        reads += [(n, ()) for n in _stored_below(node, stored)]
-    return Root(node, domain, reads, axes, _leaves(node, leaves))
+class _Analysis:
+    """Of roots, what each reads, and where, in terms of axes that all have who have its domain."""
+
+    def __init__(self, stored: Mapping[Node, Stored]) -> None:
+        self._stored = stored
+        self._readers: dict[tuple[int, ...], tuple[tuple[Axis, ...], Reader]] = {}
+        self._leaves: dict[Node, frozenset[Node]] = {}
+
+    def root(self, node: Node) -> Root:
+        domain = node.inputs[0].shape if isinstance(node.op, Reduction) else node.shape
+        if domain not in self._readers:
+            axes = tuple(Axis(f"i{k}", size) for k, size in enumerate(domain))
+            self._readers[domain] = axes, Reader(self._stored)
+        axes, reader = self._readers[domain]
+        leaves = _leaves(node, self._leaves)
+        if not (is_expression(node) or isinstance(node.op, Reduction)):
+            return Root(node, domain, [(n, ()) for n in _stored_below(node, self._stored)], axes, leaves)
+        index = domain_index(axes)
+        reduced = isinstance(node.op, Reduction)
+        value = reader.value(node.inputs[0], index) if reduced else reader.definition(node, index)
+        reads = [reader.places[e] for e in value.whole if e in reader.places]
+        return Root(node, domain, reads, axes, leaves)
 
 
 def _stored_below(node: Node, stored: Mapping[Node, Stored]) -> list[Node]:
@@ -292,7 +320,7 @@ def _kept_together(mate: Root, root: Root, index: MultiIndex) -> int:
     """How many leading axes of `root` lead to the same leading axes of what it reads from `mate`."""
     kept = [k for k in range(len(mate.domain)) if k not in mate.reduced]
     count = 0
-    for place, i in enumerate(index):
+    for place, i in enumerate(index[: len(kept)]):
         same = kept[place] == place and place < len(root.axes) and mate.domain[place] == root.domain[place]
         if not same or i != domain_index(root.axes)[place]:
             break

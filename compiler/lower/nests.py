@@ -56,7 +56,7 @@ def _concat(lowering: Lowering, node: Node) -> list[Kernel]:
         index = list(domain_index(axes))
         value = reader.value(operand, tuple(index))
         index[node.op.axis] += start
-        store = Store(lowering.buffer(node), flatten(index, node.shape), value, node.where)
+        store = Store(lowering.buffer(node), lowering.stored[node].place(index), value, node.where)
         if not _in_place(store):
             statements += nest(axes, [store])
         start += operand.shape[node.op.axis]

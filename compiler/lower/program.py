@@ -64,7 +64,7 @@ def lower(graph: Graph) -> tuple[Program, tuple[Constant, ...]]:
     roots = choose_roots(graph, parts)
     copies = _assign_buffers(lowering, roots, parts)
     kernels: list[Kernel] = []
-    for cluster in make_clusters(roots, lowering.stored):
+    for cluster in make_clusters(roots, lowering.stored, parts):
         if cluster.solo is not None:
             kernels += _nests_of(cluster.solo)(lowering, cluster.solo)
         else:
@@ -108,7 +108,7 @@ def _assign_buffers(
         else:
             copies.append((node, buffer))
     for node, part in parts.items():
-        lowering.stored[node] = part.stored(node, lowering.stored[part.whole])
+        lowering.stored[node] = part.stored(lowering.stored[part.whole].buffer)
     return copies
 
 

@@ -41,11 +41,10 @@ def domain_index(axes: tuple[Axis, ...]) -> MultiIndex:
 class Reader:
     """Expressions for nodes at indices, each made once."""
 
-    def __init__(
-        self, stored: Mapping[Node, Stored], on_read: Callable[[Node, MultiIndex], None] | None = None
-    ):
+    def __init__(self, stored: Mapping[Node, Stored]):
+        self.places: dict[Expression, tuple[Node, MultiIndex]] = {}
+        """Of each load, the stored node that it reads, and where."""
         self._stored = stored
-        self._on_read = on_read
         self._known: dict[tuple[Node, MultiIndex, tuple[Bound, ...]], Expression] = {}
 
     def value(self, node: Node, index: MultiIndex, bounds: tuple[Bound, ...] = ()) -> Expression:
@@ -57,18 +56,21 @@ class Reader:
             if stored is None:
                 found = self._compute(node, index, bounds)
             else:
-                if self._on_read:
-                    self._on_read(node, index)
                 place = stored.place(index)
                 found = Load(stored.buffer, place if bounds else place.joined(), bounds)
+                self.places[found] = (node, index)
             self._known[key] = found
         return found
 
     def define(self, node: Node, index: MultiIndex) -> Expression:
         """The node's element computed here, although the node is stored: what its own loop nest writes."""
-        found = self._compute(node, index, ())
+        found = self.definition(node, index)
         self._known[node, index, ()] = found
         return found
+
+    def definition(self, node: Node, index: MultiIndex) -> Expression:
+        """The same where others go on to read the stored element."""
+        return self._compute(node, index, ())
 
     def _compute(self, node: Node, index: MultiIndex, bounds: tuple[Bound, ...]) -> Expression:
         match node.op:

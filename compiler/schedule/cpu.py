@@ -47,6 +47,8 @@ _FEW = 4
 """So few iterations that read unevenly are written one by one: each knows its conditions while compiling."""
 _LONG_ROW = 16
 """Elements that fill a vector of any machine."""
+_LONG = 48
+"""Elementary operations of a body whose values fill the registers anyway."""
 _MOST_REGISTERS = 4
 """A loop's vectors are at most so many registers long."""
 _FUNCTION_COST = 10
@@ -236,12 +238,13 @@ def scattered(axis: Axis, body: Sequence[Statement]) -> int:
 
 
 def _lanes(loop: For, machine: Machine) -> int:
-    """So many lanes that several registers' worth of independent work is under way at any time."""
+    """So many lanes that several registers' worth of independent work is under way at any time. A long body
+    of plain arithmetic has enough of it in one."""
     found = expressions(loop.body)
     itemsize = max((e.dtype.itemsize for e in found if e.dtype.is_floating_point), default=4)
     native = machine.lanes(max(itemsize, 4))
-    work = sum(isinstance(e, Call) for e in found)
-    registers = _MOST_REGISTERS if work < 12 else 2
+    work = [_weight(e) for e in found if isinstance(e, Call)]
+    registers = _MOST_REGISTERS if len(work) < 12 else 2 if len(work) < _LONG or max(work) > 1 else 1
     while registers > 1 and native * registers > loop.axis.extent:
         registers //= 2
     return native * registers

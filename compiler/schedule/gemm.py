@@ -85,7 +85,7 @@ def _arranged(c: Contraction, machine: Machine, lanes: int, streamed: bool) -> t
     if streamed:
         return _over_batch(c, streams.streamed(c, lanes))
     if is_thin(c, lanes):
-        return along_inner(c, lanes) or _over_batch(c, _thin(c, lanes))
+        return along_inner(c, machine, lanes) or _over_batch(c, _thin(c, lanes))
     return by_routine(c, machine, lanes) or _tiled(c, machine, lanes)
 
 

@@ -114,7 +114,7 @@ def _shape(c: Contraction, machine: Machine, apart: bool) -> Shape:
     return (None if moves_back else even_shape(c, machine)) or tile_shape(c, machine)
 
 
-def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
+def along_inner(c: Contraction, machine: Machine, lanes: int) -> tuple[Statement, ...] | None:
     """The routines that multiply a matrix by a vector, both of which lie along the inner axis; None if they
     cannot."""
     if c.row.extent == 1:
@@ -128,10 +128,16 @@ def along_inner(c: Contraction, lanes: int) -> tuple[Statement, ...] | None:
     for rows in blocks:
         plan = _plan(found, shape, lanes, rows, column, 1, False, False, False, False, False)
         shared = found.batch[0].extent == 1 and plan.share != 0
-        plan = replace(plan, along=True, size=min(plan.size, _OF_TASK) if shared else plan.size)
         part = _part(found, rows, column)
+        met = shared and machine.meets(part.row.extent * _bytes_on(part))
+        plan = replace(plan, along=True, size=min(plan.size, _OF_TASK) if shared else plan.size, met=met)
         result.append(_routine(part, plan, (rows.start, 0), epilogue, None, copied=False))
     return tuple(result)
+
+
+def _bytes_on(c: Contraction) -> int:
+    """From a row of the left operand to the next."""
+    return (steps(c.left, c.row) or 0) * c.out.dtype.itemsize
 
 
 def _one_batch(c: Contraction) -> Contraction | None:

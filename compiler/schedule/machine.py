@@ -6,19 +6,28 @@ from dataclasses import dataclass
 
 from retrograd.compiler.dtypes import DType, bfloat16, float16, tfloat32
 
+_LEAST_MET = 1 << 23
+"""Bytes of an operand in which threads meet: a smaller one stays in the second-level caches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Vector registers: their width and number; and tiles."""
+    """Vector registers: their width and number; tiles; the cache."""
 
     vector_bits: int
     registers: int
     tiles: bool = False
     """Are there tiles of bfloat16 (AMX)?"""
+    third_level: int = 0
+    """Bytes of the cache that all cores share; 0 where nobody knows."""
 
     def lanes(self, itemsize: int) -> int:
         """How many elements of `itemsize` bytes a register holds."""
         return max(1, self.vector_bits // (8 * itemsize))
+
+    def meets(self, size: int) -> bool:
+        """Should threads meet in an operand of so many bytes (`backends.meeting`)?"""
+        return _LEAST_MET <= size <= self.third_level
 
 
 _DEPTHS = {

@@ -203,7 +203,7 @@ class CompiledFunction(Generic[P, R]):
         compiled, and not run."""
         with uncollected():
             entry, _, _ = self._entry(STATE.grad, len(self._first), (*self._first, *args), kwargs)
-            return Program(entry.specialisation.recording, entry.specialisation.path)
+            return Program(entry.specialisation)
 
     def _native(
         self,

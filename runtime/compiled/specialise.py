@@ -28,7 +28,7 @@ from retrograd.runtime.eager.inplace import assign, changed_leaf
 from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.placing import Placing, dense, placing
-from retrograd.runtime.native.watching import Read
+from retrograd.runtime.native.watching import Read, elements_of
 from retrograd.runtime.paths import Answers, Path
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides, share_memory
@@ -39,7 +39,8 @@ LEAVES = (Tensor, np.ndarray, float, np.floating)
 """What a compiled function computes with."""
 
 
-_NO_NAME = re.compile(r"\W")
+_NO_NAME = re.compile(r"\W|_(?:_modules|_parameters|_buffers)(?=_)")
+"""What labels leave out: a module's own dicts, between its name and that of a parameter."""
 
 
 class Argument(NamedTuple):
@@ -303,6 +304,9 @@ def _written_down(
         for x in known
         if x._grad is not None and x._grad in trace.values
     ]
+    for x, array in trace.seen.items():
+        held = elements_of(array, None)
+        added += [Read(getattr, x, "_value", array, ""), Read(elements_of, array, None, held, "")]
     guards = Guards([*call.reads, *added], captured)
     inputs = [*placeholders, *captured]
     rewritten = [k for k, x in enumerate(inputs) if x in trace.mutated]
@@ -368,4 +372,4 @@ def _is_result(leaf: Any) -> bool:
 
 
 def _identifier(label: str) -> str:
-    return _NO_NAME.sub("_", label)
+    return _NO_NAME.sub(lambda found: "_" if len(found[0]) == 1 else "", label)

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from os import PathLike
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from retrograd.compiler.errors import ArgumentError
 from retrograd.compiler.ir.graph import Graph
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.recording import Recording
+from retrograd.runtime.compiled.specialise import Specialisation
 from retrograd.runtime.native.program import Executable
-from retrograd.runtime.paths import Path
 
 if TYPE_CHECKING:
     from retrograd.compiler.ir import loops
+    from retrograd.runtime.compiled.exporting import Exported
 
 
 class Program:
     """One specialisation of a compiled function, ready to run. Its stages are written out when they are
     looked at."""
 
-    def __init__(self, recording: Recording, path: Path | None) -> None:
-        self._recording = recording
-        self.path = str(path or "")
+    def __init__(self, specialisation: Specialisation) -> None:
+        self._specialisation = specialisation
+        self._recording = recording = specialisation.recording
+        self.path = str(specialisation.path or "")
         """Which way the function went, a line for each element that it asked for."""
         self._run: Executable = recording.joint if recording.scalar else recording.program
 
@@ -75,13 +79,35 @@ class Program:
 
         Raises ArgumentError for a GPU that is not known, or another name.
         """
-        if of not in _WHOLE:
-            known = ", ".join(repr(name) for name in _WHOLE if name)
-            raise ArgumentError(f"ptx(of={of!r})", "no such graph", f"name one of {known}")
-        graph: Graph = _WHOLE[of](self._recording)
+        graph = self._whole("ptx", of)
         graphs = _late("hosted").compiled_graphs(graph)
         compile_for_gpu = import_module("retrograd.compiler.pipeline").compile_for_gpu
         return "\n".join(compile_for_gpu(part, arch, tf32=precision.tf32).ptx for part in graphs)
+
+    def export(
+        self, path: str | PathLike[str], of: str = "", *, cpu: str | None = None, target: str | None = None
+    ) -> Exported:
+        """Write it as a C library that needs nothing else: for `"build/loss"` the archive `build/libloss.a`,
+        and `build/loss.h`, which declares `int loss(…)` and says all of its arguments; its files are
+        returned.
+
+        `of` names the graph, the adjoint or the joint; without it, what is run. `cpu` is `"x86-64-v3"` or
+        `"x86-64-v4"`, `"generic"` for ARM, or `"native"` for this machine's processor; without it, the first
+        that the architecture has. `target` is LLVM's triple of another system: `"aarch64-linux-gnu"`.
+
+        Raises ArgumentError for other names, TraceError for a function that needs more than native code: that
+        draws random numbers, calls LAPACK, or goes another way for other elements.
+        """
+        graph = self._whole("export", of)
+        exporting = import_module("retrograd.runtime.compiled.exporting")
+        files: Exported = exporting.export(self._specialisation, graph, FilePath(path), cpu, target)
+        return files
+
+    def _whole(self, asking: str, of: str) -> Graph:
+        if of not in _WHOLE:
+            known = ", ".join(repr(name) for name in _WHOLE if name)
+            raise ArgumentError(f"{asking}(of={of!r})", "no such graph", f"name one of {known}")
+        return _WHOLE[of](self._recording)
 
     def __str__(self) -> str:
         return str(self.joint)

@@ -18,6 +18,8 @@ import numpy as np
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, mirrored
 from retrograd.compiler.ops import shape as moves
+from retrograd.compiler.ops.rows import rows
+from retrograd.compiler.ops.shape import cast
 from retrograd.runtime.autograd import grad as gradients
 from retrograd.runtime.autograd import inference_mode
 from retrograd.runtime.autograd.forward import is_pushed, pushed
@@ -70,7 +72,7 @@ def _owned(value: Any) -> tuple[Any, list[Tensor]]:
     return unflatten(structure, iter(own)), own
 
 
-def _settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
+def settled(found: Sequence[Tensor], own: Sequence[Tensor]) -> list[Tensor]:
     """Without a history, where it would lead to nothing but the Tensors that were made here, or later: in
     transforms of which this one is around."""
     if not STATE.grad:
@@ -83,7 +85,7 @@ def _shown(value: Any, own: Sequence[Tensor]) -> Any:
     """A nested value, whose Tensors are settled."""
     leaves: list[Tensor] = []
     structure = flatten(value, leaves, (Tensor,))
-    return unflatten(structure, iter(_settled(leaves, own)))
+    return unflatten(structure, iter(settled(leaves, own)))
 
 
 def _leads_on(start: Edge, led: dict[int, bool], first: float) -> bool:
@@ -122,10 +124,13 @@ def _is_of_more(outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
 
 
 def _zeros(x: Tensor) -> Tensor:
-    return x.detach() * 0
+    """Of its shape, whatever it holds."""
+    alone = x.detach()
+    zeros: Tensor = cast(rows.lt(alone, alone), x.dtype)
+    return zeros
 
 
-def _gradients(
+def gradients_of(
     outputs: Sequence[Tensor], sources: Sequence[Tensor], seeds: Sequence[Tensor | None]
 ) -> list[Tensor]:
     """Those of the outputs by the sources; with a history, where one would lead to anything else."""
@@ -138,7 +143,7 @@ def _gradients(
     return [_zeros(x) if g is None else g for g, x in zip(found, sources)]
 
 
-def _tangents(
+def tangents_of(
     outputs: Sequence[Tensor], sources: Sequence[Tensor], directions: Sequence[Tensor]
 ) -> list[Tensor]:
     """Those of the outputs where those of the sources are the directions; with a history likewise."""
@@ -227,10 +232,10 @@ def grad_and_value(func: Function, argnums: Places = 0, has_aux: bool = False) -
                         "the vjp or jacrev APIs instead?"
                     )
                 )
-            found = _gradients([output], own, [None])
+            found = gradients_of([output], own, [None])
         shaped = flatten(chosen, [], (Tensor,))
-        gradient = unflatten(shaped, iter(_settled(found, own)))
-        (value,) = _settled([output], own)
+        gradient = unflatten(shaped, iter(settled(found, own)))
+        (value,) = settled([output], own)
         return (gradient, (value, _shown(aux, own))) if has_aux else (gradient, value)
 
     return transformed
@@ -268,10 +273,10 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
                 "give one for each",
             )
         with inference_mode(False):
-            found = _gradients(outputs, own, seeds)
-        return unflatten(shaped, iter(_settled(found, own)))
+            found = gradients_of(outputs, own, seeds)
+        return unflatten(shaped, iter(settled(found, own)))
 
-    shown = unflatten(structure, iter(_settled(outputs, own)))
+    shown = unflatten(structure, iter(settled(outputs, own)))
     return (shown, pullback, _shown(aux, own)) if has_aux else (shown, pullback)
 
 
@@ -302,8 +307,8 @@ def jvp(func: Function, primals: Any, tangents: Any, *, strict: bool = False, ha
                 )
         result, aux = _parted(func(*arguments), has_aux, "jvp(f, primals, tangents)")
         outputs, structure = _outputs(result, "jvp(f, primals, tangents): Expected f(*primals)")
-        along = _tangents(outputs, own, directions)
-    shown, slopes = (unflatten(structure, iter(_settled(x, own))) for x in (outputs, along))
+        along = tangents_of(outputs, own, directions)
+    shown, slopes = (unflatten(structure, iter(settled(x, own))) for x in (outputs, along))
     return (shown, slopes, _shown(aux, own)) if has_aux else (shown, slopes)
 
 
@@ -350,12 +355,12 @@ def jacrev(
 
     def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> Blocks:
         def pulled(*seeds: Tensor) -> list[Tensor]:
-            return _gradients(outputs, own, seeds)
+            return gradients_of(outputs, own, seeds)
 
-        columns = _settled(vmap(pulled, chunk_size=chunk_size)(*_basis(outputs)), own)
+        columns = settled(vmap(pulled, chunk_size=chunk_size)(*_basis(outputs)), own)
         return zip(*[_cut(column, outputs) for column in columns], strict=True)
 
-    return _jacobian(func, argnums, has_aux, "jacrev", blocks)
+    return in_blocks(func, argnums, has_aux, "jacrev", blocks)
 
 
 def jacfwd(
@@ -365,15 +370,15 @@ def jacfwd(
 
     def blocks(outputs: Sequence[Tensor], own: Sequence[Tensor]) -> Blocks:
         def pushed_on(*directions: Tensor) -> list[Tensor]:
-            return _tangents(outputs, own, directions)
+            return tangents_of(outputs, own, directions)
 
-        rows = _settled(vmap(pushed_on, randomness=randomness)(*_basis(own)), own)
+        rows = settled(vmap(pushed_on, randomness=randomness)(*_basis(own)), own)
         return [[_turned(part, x.ndim) for part, x in zip(_cut(row, own), own)] for row in rows]
 
-    return _jacobian(func, argnums, has_aux, "jacfwd", blocks)
+    return in_blocks(func, argnums, has_aux, "jacfwd", blocks)
 
 
-def _jacobian(
+def in_blocks(
     func: Function, argnums: Places, has_aux: bool, name: str,
     blocks: Callable[[Sequence[Tensor], Sequence[Tensor]], Blocks],
 ) -> Function:  # fmt: skip
@@ -383,7 +388,9 @@ def _jacobian(
     def transformed(*args: Any, **kwargs: Any) -> Any:
         with inference_mode(False):
             chosen, own = _owned(_at(args, argnums))
-            result, aux = _parted(func(*_with(args, argnums, chosen), **kwargs), has_aux, _PAIRED[name])
+            result, aux = _parted(
+                func(*_with(args, argnums, chosen), **kwargs), has_aux, _PAIRED.get(name, name)
+            )
             outputs, outer = _outputs(result, f"{name}: expected f(*args)")
             found = blocks(outputs, own)
         inner = flatten(chosen, [], (Tensor,))

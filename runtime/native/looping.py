@@ -14,22 +14,18 @@ from collections.abc import Callable
 from retrograd.compiler.native.language import (
     Array,
     Byte,
-    Int32,
     Record,
     cast,
-    exported,
     extern,
     inside,
-    intrinsic,
     native,
-    variable,
 )
 from retrograd.runtime.native.objects import Memory
 
 NOWHERE = -1
 """In place of a slot."""
-OFTEN, SELDOM = 10_000_000, 100_000_000
-"""Between so many cycles Python is asked whether to go on: a few hundredths of a second."""
+EXHAUSTED, INTERRUPTED = -1, -2
+"""Instead of a flag: a history had no memory; somebody wanted no more turns."""
 
 
 class Step(Record):
@@ -45,6 +41,8 @@ class Step(Record):
     """Room for what it is given."""
     flags: int
     """How many bools at the end, before its arena, say that something is wrong."""
+    first: int
+    """How many flags of other steps come before."""
 
 
 class Carry(Record):
@@ -110,15 +108,15 @@ class State(Record):
     length: int
     addresses: Array[Memory]
     left: int
-    """Turns until Python is asked whether to go on."""
+    """Turns until somebody is asked whether to go on."""
     interval: int
     """Turns from one time that it is asked to the next."""
     asked: int
     """When it was."""
     failed: Step | None
     """What has raised a flag."""
-    exhausted: int
-    """Whether there was no memory."""
+    code: int
+    """What `run` gives."""
 
 
 class Plan(Record):
@@ -151,31 +149,7 @@ class Plan(Record):
 
 
 @extern
-def PyErr_CheckSignals() -> Int32: ...
-
-
-@extern
-def PyErr_Fetch(type: Array[int], value: Array[int], traceback: Array[int]) -> None: ...
-
-
-@extern
-def PyErr_Restore(type: Memory, value: Memory, traceback: Memory) -> None: ...
-
-
-@extern
-def pthread_self() -> int: ...
-
-
-@extern
-def PyGILState_Ensure() -> Int32: ...
-
-
-@extern
-def PyGILState_Release(lock: Int32) -> None: ...
-
-
-@intrinsic("llvm.readcyclecounter")
-def cycles() -> int: ...
+def retrograd_goes_on(state: State) -> bool: ...  # asked when no turns are left; it says when to ask again
 
 
 @extern
@@ -190,17 +164,10 @@ def realloc(held: Memory, size: int) -> Memory | None: ...
 def free(held: Memory) -> None: ...
 
 
-PENDING = variable(Array[int], "pending", 32)
-"""What a handler of a signal has raised, and in which thread: Python's main one."""
-
-
-@exported
-def enter(args: Array[Memory], plan: Plan) -> None:
-    """A program: inputs, outputs, a flag that says whether something is wrong, an arena."""
-    arena, flag = args[plan.takes + plan.gives + 1], cast(Array[Byte], args[plan.takes + plan.gives])
-    flag[0] = 1
-    if PENDING[0] != 0 and PENDING[3] == pthread_self():
-        return
+@native
+def run(args: Array[Memory], arena: Memory, plan: Plan) -> int:
+    """A program of these inputs and outputs: 0 if all was done, else the number of the flag that was raised,
+    counted through all steps from 1, or one of the codes below 0."""
     image = inside(Memory, arena, plan.place)
     words = cast(Array[int], image)
     memcpy(image, cast(Memory, plan.records), plan.length * 8)
@@ -215,22 +182,13 @@ def enter(args: Array[Memory], plan: Plan) -> None:
         if plan.outputs[3 * k + 2] != 0:
             addresses[plan.outputs[3 * k]] = args[plan.takes + k]
     state = cast(State, words + plan.state)
-    state.asked = cycles()
     if done(state.steps, state.length, state):
-        flag[0] = 0
         for k in range(plan.gives):
             if plan.outputs[3 * k + 2] == 0:
                 memcpy(args[plan.takes + k], addresses[plan.outputs[3 * k]], plan.outputs[3 * k + 1])
     for k in range(plan.histories):
         free(addresses[plan.grown[k]])
-
-
-@exported
-def raise_pending() -> None:
-    """Raise what a signal's handler has raised in this thread, if anything; Python's lock is held."""
-    if PENDING[0] != 0 and PENDING[3] == pthread_self():
-        PyErr_Restore(cast(Memory, PENDING[0]), cast(Memory, PENDING[1]), cast(Memory, PENDING[2]))
-        PENDING[0] = 0
+    return state.code
 
 
 @native
@@ -252,9 +210,9 @@ def called(step: Step, state: State) -> bool:
     for k in range(step.count):
         given[k] = addresses[slots[k]]
     step.code(given, step.context)
-    for k in range(step.count - 1 - step.flags, step.count - 1):
-        if cast(Array[Byte], given[k])[0] != 0:
-            state.failed = step
+    for k in range(step.flags):
+        if cast(Array[Byte], given[step.count - 1 - step.flags + k])[0] != 0:
+            state.failed, state.code = step, step.first + k + 1
             return False
     return True
 
@@ -270,7 +228,7 @@ def went_through(loop: Loop, state: State) -> bool:
         row = turns - 1 - turn if loop.backwards != 0 else turn
         for k in range(loop.remembers):
             if not keep(loop.histories[k], addresses, row):
-                state.exhausted = 1
+                state.code = EXHAUSTED
                 return False
         if not done(loop.steps, loop.length, state):
             return False
@@ -279,29 +237,11 @@ def went_through(loop: Loop, state: State) -> bool:
         go_on(loop, addresses)
         turn += 1
         state.left -= 1
-        if state.left <= 0 and not may_go_on(state):
+        if state.left <= 0 and not retrograd_goes_on(state):
+            state.code = INTERRUPTED
             return False
     cast(Array[int], addresses[loop.made])[0] = turn
     return True
-
-
-@native
-def may_go_on(state: State) -> bool:
-    """Whether nobody has interrupted the process."""
-    now = cycles()
-    passed = now - state.asked
-    if passed < OFTEN:
-        state.interval = state.interval * 2
-    elif passed > SELDOM:
-        state.interval = max(state.interval >> 1, 1)
-    state.left, state.asked = state.interval, now
-    lock = PyGILState_Ensure()
-    found = PyErr_CheckSignals()
-    if found != 0:
-        PyErr_Fetch(PENDING, PENDING + 1, PENDING + 2)
-        PENDING[3] = pthread_self()
-    PyGILState_Release(lock)
-    return found == 0
 
 
 @native

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
-from retrograd.compiler.backends.meeting import is_met
 from retrograd.compiler.backends.products.records import DEEP, PLAN, STEP, WINDOWS
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.ir.expressions import Buffer, Space
@@ -133,11 +132,11 @@ def _is_far(s: Routine) -> bool:
 
 
 def _meets(s: Routine) -> int:
-    """From rows of the left operand to those that are read half of all tasks later, if it is so large."""
-    plan, rows, row = s.plan, s.row.extent, _step(s.left.index, s.row, s.left.dtype.itemsize)
-    if not plan.along or not plan.share or s.batch.extent > 1 or not is_met(row * rows):
+    """From rows of the left operand to those that are read half of all tasks later, if threads meet there."""
+    plan, row = s.plan, _step(s.left.index, s.row, s.left.dtype.itemsize)
+    if not plan.met:
         return 0
-    return plan.chunks(rows) // (2 * plan.share) * plan.share * plan.size * plan.rows * row
+    return plan.chunks(s.row.extent) // (2 * plan.share) * plan.share * plan.size * plan.rows * row
 
 
 def _is_new(s: Routine) -> bool:

@@ -6,6 +6,7 @@ item, of any product on any thread. It is in huge pages: tiles go over copies in
 
 from __future__ import annotations
 
+from retrograd.compiler.backends.lent import retrograd_room, retrograd_room_back
 from retrograd.compiler.backends.products.records import Bytes
 from retrograd.compiler.native.language import (
     Array,
@@ -18,7 +19,7 @@ from retrograd.compiler.native.language import (
     exchange,
     inlined,
     inside,
-    native,
+    provides,
     stack,
     variable,
 )
@@ -44,7 +45,7 @@ class Head(Record):
 ROOMS = variable(Array[Bytes | None], "rooms", 8 * _KEPT)
 
 
-@native
+@provides(retrograd_room)
 def borrow(size: int) -> Bytes | None:
     """Null where there is no memory. What is made where all that wait are smaller takes the place of one."""
     smaller, first = -1, own_place()
@@ -69,7 +70,7 @@ def borrow(size: int) -> Bytes | None:
     return made + _HEAD
 
 
-@native
+@provides(retrograd_room_back)
 def give_back(room: Bytes) -> None:
     whole, first = inside(Array[Byte], room, -_HEAD), own_place()
     for k in range(_KEPT):

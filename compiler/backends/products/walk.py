@@ -11,7 +11,8 @@ pieces, they wait there for the next piece. What all this is told is in `records
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.meeting import ALONE, PARTS, next_part
+from retrograd.compiler.backends.lent import retrograd_part, retrograd_room, retrograd_room_back
+from retrograd.compiler.backends.meeting import ALONE, PARTS
 from retrograd.compiler.backends.products.panels import copy_left, copy_right, write_turned
 from retrograd.compiler.backends.products.records import (
     STEP,
@@ -24,7 +25,7 @@ from retrograd.compiler.backends.products.records import (
     Tile,
     Work,
 )
-from retrograd.compiler.backends.products.rooms import LARGE, borrow, give_back
+from retrograd.compiler.backends.products.rooms import LARGE
 from retrograd.compiler.native.language import Array, Byte, cast, exported, inlined, inside, native, stack
 
 _STEP = 8 * len(STEP)
@@ -53,7 +54,7 @@ def retrograd_product(
     job.left, job.right, job.out, job.panels = left, right, out, panels
     if plan.split is not None and plan.split(job) != 0:
         return
-    job.part = ALONE if plan.meets == 0 else next_part(plan.threads)
+    job.part = ALONE if plan.meets == 0 else retrograd_part(plan.threads)
     if plan.left_tasks != 0:
         spread(copy_left, job, plan.left_tasks, plan.left_parallel)
     if plan.tasks == 1:
@@ -110,12 +111,12 @@ def do_panels(job: Job, first: int, end: int) -> None:
 def do_item(job: Job, number: int) -> None:
     """An item, with room for its copies and for sums that wait."""
     needed = job.plan.panel_bytes + job.plan.sums_bytes
-    room = borrow(needed) if needed >= LARGE else None
+    room = retrograd_room(needed) if needed >= LARGE else None
     if room is None:
         do_item_in(job, number, stack(Array[Byte], needed, 64))
         return
     do_item_in(job, number, room)
-    give_back(room)
+    retrograd_room_back(room)
 
 
 @native

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from itertools import chain
 
-from retrograd.compiler.backends.meeting import PARTS, is_met
+from retrograd.compiler.backends.meeting import PARTS
 from retrograd.compiler.backends.script import Script, Word
 from retrograd.compiler.backends.strips.forms import BEGIN, DTYPES, IDENTITIES, NAMES, NESTED
 from retrograd.compiler.backends.strips.records import (
@@ -28,6 +28,7 @@ from retrograd.compiler.ir.expressions import Buffer, Call, Expression, Load, Nu
 from retrograd.compiler.ir.index import Axis, Index
 from retrograd.compiler.ir.loops import Accumulate, For, Kind, Local, Program, Statement, Store
 from retrograd.compiler.native.language import words
+from retrograd.compiler.schedule.machine import Machine
 
 _LONG = 512
 """Elements that a strip has on the average, at least."""
@@ -37,9 +38,9 @@ _LINE = 64
 _KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 
 
-def script(program: Program) -> Script | None:
+def script(program: Program, machine: Machine) -> Script | None:
     """The words, if there are any."""
-    plan = _Plan(program)
+    plan = _Plan(program, machine)
     try:
         nodes = plan.nodes([s for kernel in program.kernels for s in kernel.body], 1)
     except _Unfit:
@@ -69,7 +70,8 @@ _Told = Word | _Constant
 class _Plan:
     """A program's statements on their way to words."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, machine: Machine) -> None:
+        self._machine = machine
         self._arena = program.arena
         buffers = (*program.inputs, *program.constants, *program.outputs)
         self._bases = {buffer: base for base, buffer in enumerate(buffers)}
@@ -177,7 +179,7 @@ class _Plan:
         """Bytes of what a strip reads in which threads meet, if all tasks together read much."""
         if own is None or e.index.stride(own) != 1 or e.buffer in self._locals:
             return 0
-        if not is_met(self._tasks * self._steps(e.index, own)[0] * e.dtype.itemsize):
+        if not self._machine.meets(self._tasks * self._steps(e.index, own)[0] * e.dtype.itemsize):
             return 0
         self.meets = True
         return -(-own.extent * e.dtype.itemsize // PARTS)

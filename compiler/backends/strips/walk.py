@@ -5,7 +5,8 @@ retrograd_strips    a program of them, on its data pointers: a program's own ABI
 
 from __future__ import annotations
 
-from retrograd.compiler.backends.meeting import ALONE, meet, next_part
+from retrograd.compiler.backends.lent import retrograd_part
+from retrograd.compiler.backends.meeting import ALONE, meet
 from retrograd.compiler.backends.strips.records import (
     CONSTANT,
     LOCAL,
@@ -54,7 +55,7 @@ def run(task: Task, first: Node, end: int) -> None:
         elif parallel is not None:
             job = stack(Job)
             job.node, job.args, job.words = node, task.args, task.words
-            job.part = next_part(inside(Header, task.words, 0).threads)
+            job.part = retrograd_part(inside(Header, task.words, 0).threads)
             parallel(do_task, job, node.extent)
         else:
             repeat(task, node)
