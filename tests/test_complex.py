@@ -381,7 +381,8 @@ t.bucketize(x, x); x.backward(); (x.requires_grad_() * 1).backward(); x.requires
 float(t.tensor(1j)); int(t.tensor(1j)); t.tensor([1j], dtype=t.float32); t.tensor([1.0]).add_(1j)
 t.tensor([1.0]).fill_(1j); t.arange(3, dtype=t.complex64); t.ones(2).imag; x.nansum()
 t.view_as_real(t.ones(2)); x.quantile(0.5); t.deg2rad(x); t.xlogy(x, x); x.unique(); t.isin(x, x)
-t.searchsorted(x, x); x.logit(); x.gcd(x); t.nn.functional.mse_loss(x, x); t.nn.functional.layer_norm(x, (2,)); x.isposinf()
+t.searchsorted(x, x); x.logit(); x.gcd(x); t.nn.functional.mse_loss(x, x)
+t.nn.functional.layer_norm(x, (2,)); x.isposinf()
 x.aminmax(); t.kthvalue(x, 1); t.cosine_similarity(x, x, dim=0); x[x]
 t.autograd.grad((x.requires_grad_() * 1).sum(), x, t.ones(())); t.nn.functional.leaky_relu(x)
 t.nn.functional.elu(x); t.complex(t.ones(2), t.ones(2, dtype=t.float64))
