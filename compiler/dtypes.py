@@ -87,7 +87,7 @@ class DType:
         """The greatest value: True, the greatest integer, inf."""
         return (True, 2 ** (self.bits - self.is_signed) - 1, inf)[self.category]
 
-    def holds(self, number: complex) -> bool:
+    def holds(self, number: Any) -> bool:
         """Can the number be stored in it, if need be rounded? A whole one below zero wraps around where there
         is no sign; for bool any is true or false."""
         if self.category == 0:
@@ -100,7 +100,7 @@ class DType:
         if self.category == 2:
             return not isfinite(number) or abs(number) <= float(limits(self).max)
         wraps = isinstance(number, int) and not self.is_signed
-        return (-self.greatest if wraps else self.least) <= number <= self.greatest
+        return bool((-self.greatest if wraps else self.least) <= number <= self.greatest)
 
     def __repr__(self) -> str:
         return self.shown

@@ -372,7 +372,7 @@ def new(array: Array, like: Tensor | None = None) -> Tensor:
     return Tensor(beside.beside(array) if isinstance(beside, DeviceArray) else array)
 
 
-def _without_imaginary(number: complex, kind: str) -> float:
+def _without_imaginary(number: Any, kind: str) -> float:
     """A number as a real one, if it is."""
     if isinstance(number, complex) and number.imag:
         raise DtypeError(
@@ -380,7 +380,7 @@ def _without_imaginary(number: complex, kind: str) -> float:
             f"the number is {number}",
             "take .real, or abs()",
         )
-    return number.real
+    return number.real  # type: ignore[no-any-return]  # a number
 
 
 def _array_of(value: Any, sizes: tuple[int, ...]) -> Array | DeviceArray:

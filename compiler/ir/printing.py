@@ -76,7 +76,7 @@ def _call(node: Node, name_of: Callable[[Node], str], named: Mapping[int, str]) 
     return f"{node.op.name}({', '.join(parts)})"
 
 
-def _number(value: complex) -> str:
+def _number(value: Any) -> str:
     """A number as text; a complex one as Python writes it, if that is read back with all signs of zeros."""
     if not isinstance(value, complex):
         return repr(value)

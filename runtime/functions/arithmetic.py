@@ -169,7 +169,7 @@ def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tens
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """`input ** exponent` in double precision."""
     wide = dtypes.promote_types(common_dtype([input, exponent]), dtypes.float64)
-    number = complex if wide.is_complex else float
+    number: Callable[[Any], complex] = complex if wide.is_complex else float
     x, y = (cast(x, wide) if isinstance(x, Tensor) else number(x) for x in (input, exponent))
     return APPLY["pow"](x, y)
 

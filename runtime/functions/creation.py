@@ -239,8 +239,8 @@ def _steps(name: str, steps: object) -> int:
 def linspace(start: Any, end: Any, steps: int, *, dtype: object = None, **options: Any) -> Tensor:
     """`steps` numbers at equal distances from `start` to `end`, both included."""
     kind = _along(start, end) if dtype is None else dtypes.dtype(dtype)
-    ends = (_end(x, kind) for x in (start, end))
-    return finished(moves.cast(_between(*ends, _steps("linspace", steps), kind), kind), **options)
+    first, last = _end(start, kind), _end(end, kind)
+    return finished(moves.cast(_between(first, last, _steps("linspace", steps), kind), kind), **options)
 
 
 def _along(*ends: Any) -> DType:
@@ -273,8 +273,7 @@ def logspace(
     """`base` to the powers of `linspace(start, end, steps)`."""
     kind = _along(start, end) if dtype is None else dtypes.dtype(dtype)
     wide = kind if kind.is_inexact else dtypes.float64
-    ends = (_end(x, wide) for x in (start, end))
-    exponents = _between(*ends, _steps("logspace", steps), wide)
+    exponents = _between(_end(start, wide), _end(end, wide), _steps("logspace", steps), wide)
     return finished(moves.cast(rows.pow(new(_scalar(base, wide)), exponents), kind), **options)
 
 

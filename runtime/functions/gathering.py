@@ -25,7 +25,7 @@ from retrograd.runtime.functions.public import axis_of, public
 from retrograd.runtime.names import C_NAMES, bare_legacy_name
 from retrograd.runtime.tensor import Tensor, new
 
-Source = Tensor | bool | int | float
+Source = Tensor | bool | int | float | complex
 
 
 _INDEX_TYPE = {

@@ -290,6 +290,7 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along `dim`, of which the first factors are conjugated."""
     if not x.ndim and not y.ndim:
-        return conj(x) * y  # type: ignore[no-any-return]  # of a Tensor, a Tensor
+        product: Tensor = conj(x) * y
+        return product
     rows_, columns = (each.movedim(dim, -1) for each in FUNCTIONS["broadcast_tensors"](x, y))
     return (conj(rows_).unsqueeze(-2) @ columns.unsqueeze(-1)).flatten(-2).squeeze(-1)
