@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -382,6 +383,13 @@ def test_a_module_of_complex_weights() -> None:
 def test_what_is_not_there_yet_says_so() -> None:
     with pytest.raises(TypeError, match="takes integer or floating-point values"):
         rg.compile_grad(lambda z: rg.nn.functional.conv1d(z, z))(tensor(1, 1, 3))
+
+
+def test_a_c_library_takes_pairs(tmp_path: Path) -> None:
+    program = rg.compile_grad(lambda z, r: z * z * r).trace(tensor(3), rg.ones(3, dtype=rg.float64))
+    declared = program.export(tmp_path / "wave").header.read_text()
+    assert "const double z[3 * 2], /* [3], of each the real part, then the imaginary one */" in declared
+    assert "double value[3 * 2]" in declared
 
 
 def test_results_are_the_same_on_any_number_of_threads() -> None:

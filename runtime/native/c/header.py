@@ -18,9 +18,18 @@ TYPES = {
     "i8": "int8_t",
     "u8": "uint8_t",
     "bool": "uint8_t",
+    "c64": "float",
+    "c128": "double",
 }
 """Of elements in C."""
-_STORED = {"f16": "the bits of an IEEE half", "bf16": "the bits of a bfloat16", "bool": "0 or 1"}
+_PAIRS = "of each the real part, then the imaginary one"
+_STORED = {
+    "f16": "the bits of an IEEE half",
+    "bf16": "the bits of a bfloat16",
+    "bool": "0 or 1",
+    "c64": _PAIRS,
+    "c128": _PAIRS,
+}
 """What C has no type for."""
 _MOST_LINES = 100
 """Of a function that is shown."""
@@ -87,7 +96,8 @@ def _declared(argument: Argument) -> str:
     kind = TYPES[argument.kind.dtype.name]
     if not argument.kind.size:  # C has no empty arrays
         return f"{kind} *{argument.name}"
-    extents = " * ".join(map(str, argument.kind.shape)) or "1"
+    shape = (*argument.kind.shape, *[2] * argument.kind.dtype.is_complex)
+    extents = " * ".join(map(str, shape)) or "1"
     return f"{kind} {argument.name}[{extents}]"
 
 
