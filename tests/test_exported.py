@@ -369,7 +369,12 @@ def members(archive: bytes) -> dict[str, bytes]:
     while at < len(archive):
         name, size = archive[at : at + 16].decode().strip(), int(archive[at + 48 : at + 58])
         assert archive[at + 58 : at + 60] == b"`\n"
-        found[name] = archive[at + 60 : at + 60 + size]
+        content = archive[at + 60 : at + 60 + size]
+        if name.startswith("#1/"):  # of BSD: the name is before the content, which begins with a word
+            length = int(name.removeprefix("#1/"))
+            name, content = content[:length].rstrip(b"\0").decode(), content[length:]
+            assert (at + 60 + length) % 8 == 0
+        found[name] = content
         at += 60 + size + size % 2
     return found
 
@@ -385,6 +390,22 @@ def test_windows_and_apple_have_their_own_object_files(tmp_path: Path) -> None:
     assert list(found)[:2] == ["__.SYMDEF", "0.o"]
     assert found["0.o"][:4] == b"\xcf\xfa\xed\xfe"
     assert b"_network\0_network_error\0_network.retrograd_" in found["__.SYMDEF"]
+
+
+@pytest.mark.parametrize("triple", ["arm64-apple-macosx11", "x86_64-apple-macosx11"])
+def test_apples_linker_takes_it(triple: str, tmp_path: Path) -> None:
+    linker = next(filter(None, map(shutil.which, ("ld64.lld", "ld64.lld-14"))), None)
+    if linker is None:
+        pytest.skip("no linker for Apple's systems is installed")
+    *_, files = exported("network", tmp_path, target=triple)
+    system = ["-arch", triple.partition("-")[0], "-platform_version", "macos", "11.0", "11.0"]
+    wanted = ["-dylib", "-exported_symbol", "_network", "-u", "_network", files.archive]
+    # nothing is undefined
+    told = subprocess.run(
+        [linker, *system, *wanted, "-o", tmp_path / "lib.dylib"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"_network\0" in (tmp_path / "lib.dylib").read_bytes()
 
 
 # ---- what cannot be exported -------------------------------------------------------------------------------
