@@ -14,10 +14,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from importlib import import_module
 from opcode import EXTENDED_ARG, opmap
 from operator import attrgetter, contains, getitem, is_, itemgetter
 from pathlib import Path
@@ -363,6 +363,6 @@ def _installed(top: str) -> bool:
         return True
     spec = getattr(sys.modules.get(top), "__spec__", None)
     places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec is not None else []
-    paths = sysconfig.get_paths()
+    paths = import_module("sysconfig").get_paths()  # late: few functions ask
     homes = tuple(paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
     return any(place.startswith(homes) or not _PACKAGES.isdisjoint(Path(place).parts) for place in places)

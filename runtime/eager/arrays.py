@@ -34,8 +34,8 @@ from retrograd.compiler.ops.strided import RestridedSum
 from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.fusing import Fused, fused, is_sooner
 from retrograd.runtime.eager.kernels import kernel
+from retrograd.runtime.native import small
 from retrograd.runtime.native.small import one_pass
-from retrograd.runtime.native.small import program as small
 from retrograd.runtime.native.small.copier import reshaping
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS, OWN
 
@@ -109,7 +109,9 @@ def computing(op: Op, types: Sequence[Type]) -> Compute:
     if machine_code is not None:  # a power may be one that costs less
         return one_pass.quickly(op, types[0].dtype.numpy, machine_code)
     halves = any(t.dtype.is_half for t in types)
-    native = by_kernels(op, types, lambda: None if passes(op, types) else small.value_of(op, tuple(types)))
+    native = by_kernels(
+        op, types, lambda: None if passes(op, types) else small.program.value_of(op, tuple(types))
+    )
     if native is not None:
         return native
     if isinstance(op, Reshape) and types[0].ndim > 1:
@@ -172,7 +174,7 @@ def _evaluated(op: Op, *arrays: Array) -> Array:
 def _known(op: Op, *like: tuple[tuple[int, ...], np.dtype[Any]]) -> Compute:
     """The op of such operands, by kernels if they are there."""
     types = tuple([Type(shape, dtypes.dtype(dtype)) for shape, dtype in like])
-    return by_kernels(op, types, lambda: small.value_of(op, types)) or op.evaluate
+    return by_kernels(op, types, lambda: small.program.value_of(op, types)) or op.evaluate
 
 
 EVALUATED.update(dict.fromkeys((Cast, Sum, Dot, RestridedSum), _evaluated))
@@ -208,8 +210,8 @@ def cotangents_of(op: Op, types: Sequence[Type], out: Type, needed: Sequence[boo
         return machine_code
     in_python = by_arrays(inputs, found)
     if machine_code is None:
-        return small.function_of(inputs, found, in_python, not is_sooner(found)) or in_python
-    passes = small.function_of(inputs, found, in_python, steps=False)
+        return small.program.function_of(inputs, found, in_python, not is_sooner(found)) or in_python
+    passes = small.program.function_of(inputs, found, in_python, steps=False)
     if passes is None:
         return machine_code
     return passes if sum(needed) == 1 else _by_order(machine_code, passes)
@@ -241,7 +243,7 @@ def _plainly(graph: Graph) -> Compute:
 def function_to_all(inputs: Sequence[Node], outputs: Sequence[Node]) -> Compute:
     """A graph from these inputs to these outputs, as a function of arrays to the list of outputs."""
     in_python = by_arrays(inputs, outputs)
-    return small.function_of(inputs, outputs, in_python, not is_sooner(outputs)) or in_python
+    return small.program.function_of(inputs, outputs, in_python, not is_sooner(outputs)) or in_python
 
 
 def by_arrays(inputs: Sequence[Node], outputs: Sequence[Node | None]) -> Compute:

@@ -14,9 +14,9 @@ import numpy as np
 from retrograd.compiler.ir.graph import Array, Builder, Constant, Fixed, Graph, Node, Type, interpret, order
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.record import record
+from retrograd.runtime.native import small
 from retrograd.runtime.native.small import one_pass
 from retrograd.runtime.native.small.elements import MOST_READ
-from retrograd.runtime.native.small.program import available, is_exact
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS
 
 Compute = Callable[..., Any]
@@ -45,7 +45,7 @@ class Fused(Fixed):
 def fused(outputs: Sequence[Node | None]) -> list[Node | None]:
     """The outputs, of a graph in which rows stand together."""
     present = [node for node in outputs if node is not None]
-    parts = _parts(present) if available() else {}
+    parts = _parts(present) if small.program.available() else {}
     if not parts:
         return [*outputs]
     within = {row for root, rows in parts.items() for row in rows if row is not root}
@@ -110,7 +110,7 @@ def _parts(outputs: Sequence[Node]) -> dict[Node, list[Node]]:
 
 
 def _is_taken(node: Node) -> bool:
-    return isinstance(node.op, Elementwise) and node.type.size > FEW_ELEMENTS and is_exact(node)
+    return isinstance(node.op, Elementwise) and node.type.size > FEW_ELEMENTS and small.program.is_exact(node)
 
 
 def _fits(node: Node, last: Node, rows: Sequence[Node]) -> bool:

@@ -7,9 +7,9 @@ time alone. It is noted here, and no test may leave such a note (`tests/conftest
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,4 +26,5 @@ def otherwise(error: Exception, general: Callable[..., T], *args: Any, **kwargs:
 
 
 def unconfirmed(error: Exception) -> None:
+    traceback = import_module("traceback")  # late: there is no defect, one hopes
     UNCONFIRMED.append("".join(traceback.format_exception(error)))

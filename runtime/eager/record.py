@@ -34,7 +34,7 @@ from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.opnodes import counter_of, launching
 from retrograd.runtime.eager.views import InferenceView, View
 from retrograd.runtime.modes import INFERENCE, STATE
-from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native import small
 from retrograd.runtime.native.small.copier import reshaping
 from retrograd.runtime.native.small.lying import LAYING
 from retrograd.runtime.native.small.steps import FEW_ELEMENTS
@@ -112,7 +112,7 @@ def _function(op: Op, arrays: Sequence[Any]) -> Callable[..., Any]:
     if isinstance(op, Composite) and max([x.size for x in arrays]) > FEW_ELEMENTS:
         compute = of_composite(op, tuple(map(type_of_array, arrays)))
     else:
-        native = one_op.value(op, arrays) or by_kernels(op, arrays, lambda: small.value(op, arrays))
+        native = one_op.value(op, arrays) or by_kernels(op, arrays, lambda: small.program.value(op, arrays))
         compute = native or op.evaluate
     kept = compute not in LAYING and _keeps_order(op, [type_of(x) for x in arrays])
     return following(compute) if kept else compute

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial, wraps
+from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -27,7 +28,6 @@ from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
 from retrograd.runtime.eager.lying import ANYHOW, as_made, laid_like, lay, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
-from retrograd.runtime.eager.planners import PLANNERS
 from retrograd.runtime.eager.steps import Plan
 from retrograd.runtime.eager.wholes import of_call
 from retrograd.runtime.grad_functions import name_of
@@ -63,7 +63,6 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     """
     if shown:
         f = called(shown, f)
-    plan_of = PLANNERS[planner] if planner not in _MAKERS else _at_home(PLANNERS[planner])
     plans: dict[Hashable, Plan | Literal[False]] = {}
     seen: dict[Hashable, int] = {}
     lies = rule_of(f)
@@ -82,7 +81,7 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
             return f(*args, **kwargs)
         plan = plans.get(key)
         if plan is None:
-            plan = _found(plan_of, f, args, kwargs, key, operands, plans, seen, shown)
+            plan = _found(planner, f, args, kwargs, key, operands, plans, seen, shown)
         if not plan:
             return f(*args, **kwargs)
         try:
@@ -93,7 +92,7 @@ def planned(f: F, shown: Name = "", planner: str = "steps") -> F:
     def find(*args: Any, **kwargs: Any) -> Plan | Literal[False] | None:
         key, operands = enter(args, kwargs)
         return (
-            _found(plan_of, f, args, kwargs, key, operands, plans, seen, shown)
+            _found(planner, f, args, kwargs, key, operands, plans, seen, shown)
             if plans.get(key) is None
             else plans[key]
         )
@@ -109,15 +108,6 @@ def within(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     """The function inside a trace: as it is, but for one that applies ops as they come."""
     trace = STATE.trace
     return trace.replayed(f, args, kwargs) if trace is not None and trace.at_once else f(*args, **kwargs)
-
-
-def _at_home(planner: Callable[..., Plan | None]) -> Callable[..., Plan | None]:
-    """The planner, while new Tensors are made on the CPU."""
-
-    def plan_of(*args: Any) -> Plan | None:
-        return planner(*args) if devices.default_is_here() else None
-
-    return plan_of
 
 
 def keyed(
@@ -210,7 +200,7 @@ def name_history(
 
 
 def _found(
-    planner: Callable[..., Plan | None],
+    planner: str,
     f: Callable[..., Any],
     args: Sequence[Any],
     kwargs: dict[str, Any],
@@ -230,12 +220,15 @@ def _found(
     seen[key] = times + 1
     if times < often(key):
         return None
-    if kwargs.get("out") is not None:  # which is not only read
+    away = planner in _MAKERS and not devices.default_is_here()
+    if away or kwargs.get("out") is not None:  # which is not only read
         plans[key] = False
         return False
+    planners = import_module("retrograd.runtime.eager.planners")  # late: traces need no plans
+    plan_of = planners.PLANNERS[planner]
     plan: Plan | Literal[False]
     try:
-        plan = planner(f, args, kwargs, name_of(shown, args, kwargs)) or False
+        plan = plan_of(f, args, kwargs, name_of(shown, args, kwargs)) or False
         rule = rule_of(f)
         if plan and rule is not None and (rule in ANYHOW or scattered(operands)):
             model = partial(laid_like, f(*args, **kwargs)) if rule is as_made else partial(lay, rule)

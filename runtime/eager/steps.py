@@ -31,7 +31,7 @@ from retrograd.runtime.eager.retaking import again
 from retrograd.runtime.eager.showing import may_be_operand, shows
 from retrograd.runtime.eager.wholes import OfGraph, of_graph
 from retrograd.runtime.modes import no_grad
-from retrograd.runtime.native.small import program as small
+from retrograd.runtime.native import small
 from retrograd.runtime.tensor import Tensor
 from retrograd.runtime.tracing import Trace, unbroken
 
@@ -206,7 +206,7 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
     if shows([node], inputs):
         return steps(linked=True)
     in_python = by_arrays_to_one(inputs, node)
-    native = small.same_to_one(inputs, node, in_python, not is_sooner([node]))
+    native = small.program.same_to_one(inputs, node, in_python, not is_sooner([node]))
     if native is not None and (one := folded(inputs, node, shown(node))) is not None:
         op, name = one
         return step(op, [i.type for i in inputs], node.type, name, native)
@@ -216,13 +216,13 @@ def _run_to_one(inputs: Sequence[Node], node: Node, shown: Names) -> Callable[..
 def arrays_of(inputs: Sequence[Node], nodes: Sequence[Node]) -> Callable[..., list[Any]]:
     """The nodes' arrays from the inputs'."""
     in_python = by_arrays(inputs, nodes)
-    return small.same_of(inputs, nodes, in_python, not is_sooner(nodes)) or in_python
+    return small.program.same_of(inputs, nodes, in_python, not is_sooner(nodes)) or in_python
 
 
 def array_of(inputs: Sequence[Node], node: Node) -> Callable[..., Any]:
     """The node's array from the inputs'."""
     in_python = by_arrays_to_one(inputs, node)
-    return small.same_to_one(inputs, node, in_python, not is_sooner([node])) or in_python
+    return small.program.same_to_one(inputs, node, in_python, not is_sooner([node])) or in_python
 
 
 def _computing(node: Node) -> Callable[..., Any]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from math import prod
-from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from retrograd.compiler.dtypes import int64
@@ -28,6 +27,9 @@ from retrograd.runtime.functions.shaping import movedim
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
 from retrograd.runtime.tensor import Tensor
+
+_SMALL = "abcdefghijklmnopqrstuvwxyz"
+_LETTERS = _SMALL + _SMALL.upper()
 
 
 class _Term(NamedTuple):
@@ -104,7 +106,7 @@ def _letter(axis: int) -> str:
         raise ArgumentError(
             mirrored("einsum(): subscript in subscript list is not within the valid range [0, 52)")
         )
-    return (ascii_uppercase + ascii_lowercase)[axis]
+    return _LETTERS.swapcase()[axis]
 
 
 def _complain(equation: str, why: str) -> ArgumentError:
@@ -135,7 +137,7 @@ def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
         few = "fewer" if len(parts) > len(ndims) else "more"
         raise _complain(equation, f"{few} operands were provided than specified in the equation")
     for k, part in enumerate((*parts, right)):
-        strange = next((sign for sign in part.replace("...", "", 1) if sign not in ascii_letters), "")
+        strange = next((sign for sign in part.replace("...", "", 1) if sign not in _LETTERS), "")
         if strange:
             raise _complain(equation, _misplaced(equation, strange, k, len(parts)))
     named = [len(part.replace("...", "")) for part in parts]
@@ -148,7 +150,7 @@ def _parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
                 f"({ndim}) "
                 f"for operand {k}" + ("" if "..." in part else " and no ellipsis was given"),
             )
-    spare = "".join(c for c in ascii_letters if c not in left)[: max(hidden)]
+    spare = "".join(c for c in _LETTERS if c not in left)[: max(hidden)]
     filled = [part.replace("...", spare[len(spare) - h :]) for part, h in zip(parts, hidden)]
     counts = Counter("".join(filled))
     if not arrow:

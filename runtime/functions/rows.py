@@ -37,8 +37,8 @@ from retrograd.runtime.eager.selection import Selection
 from retrograd.runtime.grad_names import Last
 from retrograd.runtime.modes import STATE
 from retrograd.runtime.names import bare_legacy_name
+from retrograd.runtime.native import small
 from retrograd.runtime.native.small import kernels, one_pass
-from retrograd.runtime.native.small import program as small
 from retrograd.runtime.strided import differ_in_order, following, pointwise_strides
 from retrograd.runtime.tensor import Tensor
 
@@ -201,7 +201,7 @@ def _or_small(row: Elementwise, formula: Callable[..., Any]) -> Callable[..., An
     """What NumPy does in several passes is one native call where there are few elements."""
     if not kernels.is_lacking(row) or row.arity == 1:
         return formula
-    return lambda *arrays: (small.value(row, arrays) or formula)(*arrays)
+    return lambda *arrays: (small.program.value(row, arrays) or formula)(*arrays)
 
 
 def written_over(row: Elementwise) -> dict[Any, Callable[[], Function]]:

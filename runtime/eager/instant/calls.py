@@ -410,21 +410,33 @@ def late(like: F, make: Callable[[], F]) -> F:
     never calls. Until then it looks like this Python function, which does the same."""
     if not available():
         return make()
-    found: list[F] = []
-
-    def made() -> F:
-        with _making:
-            if not found:
-                found.append(make())
-        return found[0]
-
-    def first(*args: Any, **kwargs: Any) -> Any:
-        become(function, made())
-        return function(*args, **kwargs)
-
-    function: Any = door(like, first)
-    function.__made__ = made
+    behind = _Late(make)
+    behind.function = function = door(like, behind)
+    function.__made__ = behind.made
     return function  # type: ignore[no-any-return]  # called as `like` is
+
+
+class _Late:
+    """What a function's first call does: have it become what `make()` gives."""
+
+    __slots__ = ("_found", "_make", "function")
+
+    def __init__(self, make: Function) -> None:
+        self._make = make
+        self._found: Any = None
+        self.function: Any = None
+
+    def made(self) -> Function:
+        """What the function becomes, made once."""
+        with _making:
+            if self._found is None:
+                self._found = self._make()
+        found: Function = self._found
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        become(self.function, self.made())
+        return self.function(*args, **kwargs)
 
 
 _making = threading.RLock()

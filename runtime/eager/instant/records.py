@@ -247,8 +247,9 @@ def words_of(cls: type[Record], **contents: int | Sequence[int]) -> Words:
 
 def write(cls: type[Record], record: Words, **contents: int | Sequence[int]) -> None:
     """Put contents into fields of a record: a word, or the first of several."""
+    starts = _STARTS[cls]
     for name, content in contents.items():
-        at = place(cls, name)
+        at = starts[name]
         if isinstance(content, int):
             record[at] = content
         else:
@@ -257,14 +258,14 @@ def write(cls: type[Record], record: Words, **contents: int | Sequence[int]) -> 
 
 def place(cls: type[Record], name: str) -> int:
     """Where a field begins."""
-    return _PLACES[cls][name].start
+    return _STARTS[cls][name]
 
 
 _RECORDS: tuple[type[Record], ...] = (
     Step, Asked, Looped, Described, Given, Keyed, Changing, Rearranged, Laid, Held, Drawn,
     Walked,
 )  # fmt: skip
-_PLACES = {cls: places(cls) for cls in _RECORDS}
+_STARTS = {cls: {name: part.start for name, part in places(cls).items()} for cls in _RECORDS}
 _WORDS = {cls: words(cls) for cls in _RECORDS}
 
 
