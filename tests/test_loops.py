@@ -389,6 +389,14 @@ def test_negations_leave_products_and_sums_of_equals_are_products() -> None:
         assert_close(interpret(simple, [x, y])[0], interpret(graph, [x, y])[0], ulps=0)
 
 
+def test_powers_of_nought_and_one_are_none() -> None:
+    x = np.array([0.0, -2.0, np.nan, np.inf])
+    graph = graph_of(lambda x: rows.pow(x, 0.0) * rows.pow(x, 1.0), x)
+    simple = rebuild(graph, Simplifying())
+    assert not any(node.op.name == "pow" for node in simple.nodes)
+    np.testing.assert_array_equal(interpret(simple, [x])[0], interpret(graph, [x])[0])
+
+
 def loads(kernel: Kernel) -> list[Load]:
     return [e for e in expressions(kernel.body) if isinstance(e, Load)]
 

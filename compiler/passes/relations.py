@@ -51,7 +51,8 @@ class Rows:
         ends = np.cumsum(lengths)
         first = np.repeat(self.starts[which] - ends + lengths, lengths)
         first += np.arange(len(first))
-        return self.members[first]
+        found: Array = self.members[first]
+        return found
 
     def chosen(self, kept: Array) -> Rows:
         """The same sets with some members only: of each a truth value."""

@@ -120,11 +120,13 @@ def _neg(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
 
 
 def _pow(builder: Builder, op: Op, inputs: tuple[Node, ...]) -> Value | None:
-    """x ** 2 → x * x, and the other exponents that cost less than a power"""
+    """x ** 0 → 1;  x ** 1 → x;  x ** 2 → x * x, and the other exponents that cost less than a power"""
     x, exponent = inputs
     number = _number(exponent)
     if number is None or _like(x, inputs) is None or not x.dtype.is_floating_point:
         return None
+    if number == 0.0:
+        return expand(builder.constant(1, x.dtype), x.shape)
     if number == 1.0:
         return x
     if x.dtype.is_half and number not in powers.ROUNDED_ONCE:  # there each product would be rounded

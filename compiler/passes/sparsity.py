@@ -28,7 +28,6 @@ from retrograd.compiler.ir.graph import (
     Node,
     Op,
     apply,
-    order,
 )
 from retrograd.compiler.ops.contract import Dot
 from retrograd.compiler.ops.copy import Clone
@@ -87,9 +86,13 @@ class _Walk:
 
     def value(self, node: Node) -> Array | None:
         """The elements of a node, if they are always the same."""
-        if node not in self._values:
-            ordered = order([node])
-            for each in (*(i for n in ordered for i in n.inputs if isinstance(i.op, Input)), *ordered, node):
+        waiting = [node]
+        while waiting:
+            missing = [i for i in waiting[-1].inputs if i not in self._values]
+            if missing:
+                waiting += missing
+            else:
+                each = waiting.pop()
                 if each not in self._values:
                     self._values[each] = self._value(each)
         return self._values[node]
@@ -320,7 +323,7 @@ def _result(walk: _Walk, node: Node, given: Sequence[Found]) -> Found:
     return walk.several[node.inputs[0]][node.op.place]
 
 
-RULES: dict[type[Op], Rule] = {
+RULES: dict[type, Rule] = {
     Op: _of_all,
     Movement: _moved,
     Clone: _same,

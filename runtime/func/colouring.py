@@ -9,7 +9,8 @@ differentiation", 1998). Of a symmetric matrix an element may be read in its pla
 which a star colouring is enough (Gebremedhin, Manne and Pothen, "What color is your Jacobian?", 2005).
 
 Colours are given greedily (`greedy.py`): in the natural order, which is best for bands, or those with most
-elements first; each the next one round and round, which is best for stencils on grids, or the least.
+elements first; each the next one round and round, which is best for stencils on grids, or the least. On a
+periodic grid it takes a few more to go round.
 """
 
 from __future__ import annotations
@@ -17,21 +18,23 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from itertools import chain, count
 
 import numpy as np
 
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.passes.relations import Rows
-from retrograd.compiler.record import NamedTuple
+from retrograd.compiler.record import record
 from retrograd.runtime.func.greedy import MOST_WIDTH
 from retrograd.runtime.native import cpu
 
-_WORK = 1 << 23
+_WORK = 1 << 22
 """Elements of the pattern, for each word of a set of colours, after which no other order is tried."""
 _colourings = cpu.exported(f"{__package__}.greedy")
 
 
-class Colours(NamedTuple):
+@record(eq=False)
+class Colours:
     of: Array
     """-1 where there is none."""
     count: int
@@ -41,7 +44,8 @@ def _none(count: int) -> Colours:
     return Colours(np.full(count, -1, np.int32), 0)
 
 
-class Plan(NamedTuple):
+@record(eq=False)
+class Plan:
     columns: Colours
     """The sums of unit vectors that the matrix is multiplied with."""
     rows: Colours
@@ -151,15 +155,16 @@ def _least(
     best.of[there] = np.arange(len(there))
     longest = there[np.argsort(-lengths[there], kind="stable")]
     width, left = likely // 64 + 1, _WORK
-    for order, around in ((there, likely), (there, 0), (longest, likely), (longest, 0)):
-        if best.count <= bound or left < 0:
+    rounder = ((there, around) for around in count(likely + 1))
+    for order, around in chain(((there, likely), (there, 0), (longest, likely), (longest, 0)), rounder):
+        if best.count <= bound or around > best.count or left < 0:
             break
-        found, count = _none(len(lengths)).of, -1
-        while width <= MOST_WIDTH and (count := colour(order, around, width, found)) < 0:
+        found, number = _none(len(lengths)).of, -1
+        while width <= MOST_WIDTH and (number := colour(order, around, width, found)) < 0:
             width *= 2
             found[:] = -1
-        if 0 <= count < best.count:
-            best = Colours(found, count)
+        if 0 <= number < best.count:
+            best = Colours(found, number)
         left -= int(lengths.sum()) * width
     return best
 

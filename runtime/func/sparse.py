@@ -75,7 +75,7 @@ class Pattern:
         return f"Pattern(shape={self.shape}, nnz={self.nnz})"
 
 
-@record
+@record(eq=False)
 class SparseRows:
     """A matrix as compressed sparse rows, as SciPy's `csr_array((data, indices, indptr), shape)`."""
 
@@ -128,8 +128,8 @@ def sparse_jacobian(func: Function, argnums: Places = 0) -> Function:
     function returned takes what `func` does, Tensors or NumPy's arrays, and is compiled for their shapes and
     dtypes; several outputs or arguments nest as in `jacfwd`. Where `func` reads or writes at indices that it
     captures, the pattern is that of those at hand, and found anew when they change; at indices that are
-    computed from arguments, it is the whole axis. What `func` multiplies with zeros of an array that it makes
-    is no element.
+    computed from arguments, or lie on a GPU, it is the whole axis. What `func` multiplies with zeros of an
+    array that it makes is no element.
     """
 
     def block(y: Tensor, x: Tensor, own: Sequence[Tensor], same: bool) -> SparseRows:
@@ -140,7 +140,7 @@ def sparse_jacobian(func: Function, argnums: Places = 0) -> Function:
 
 def sparse_hessian(func: Function, argnums: Places = 0) -> Function:
     """The second derivatives of `func`, whose value is one number, as `SparseRows`; else as
-    `sparse_jacobian`."""
+    `sparse_jacobian`. They are taken to be symmetric, as they are but for derivatives of the user's own."""
     gradient = grad(_called("sparse_hessian", func), argnums)
     return _compiled("sparse_hessian", gradient, argnums, _elements)
 
@@ -235,7 +235,8 @@ def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Functio
         return tangents_of([y], [x], [direction])[0]
 
     def pulled(seed: Tensor) -> Tensor:
-        return cast(gradients_of([y], [x], [seed])[0], y.dtype)
+        found: Tensor = cast(gradients_of([y], [x], [seed])[0], y.dtype)
+        return found
 
     ways = [(pushed, chosen.columns, x), (pulled, chosen.rows, y)]
     products = [each(way)(_sums(colours, like)) for way, colours, like in ways if colours.count]
@@ -244,18 +245,21 @@ def _data(y: Tensor, x: Tensor, chosen: Plan, each: Callable[[Function], Functio
         return _constant(np.zeros(0, y.dtype.numpy))
     whole = concat(flat, 0) if flat[1:] else flat[0]
     small = whole.numel() < 1 << 31
-    return take(whole, _constant(chosen.index.astype(np.int32 if small else np.int64)), 0)
+    found: Tensor = take(whole, _constant(chosen.index.astype(np.int32 if small else np.int64)), 0)
+    return found
 
 
 def _in_turn(way: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """For one row after the other: loops are not batched."""
-    return lambda rows: stacked([way(select(rows, 0, k)) for k in range(rows.shape[0])])
+    return lambda whole: stacked([way(select(whole, 0, k)) for k in range(whole.shape[0])])
 
 
 def _sums(colours: Colours, like: Tensor) -> Tensor:
     """Of the unit vectors of each colour, one colour after the other: `[count, *shape]`."""
     numbers = np.arange(colours.count, dtype=np.int32).reshape(-1, *[1] * like.ndim)
-    return cast(rows.eq(_constant(numbers), _constant(colours.of.reshape(like.shape))), like.dtype)
+    there = rows.eq(_constant(numbers), _constant(colours.of.reshape(like.shape)))
+    found: Tensor = cast(there, like.dtype)
+    return found
 
 
 def _constant(array: Array) -> Tensor:
