@@ -241,6 +241,30 @@ def test_captured_parameters_are_arguments_by_their_names(tmp_path: Path) -> Non
     assert [x.tobytes() for x in ran.outputs] == [x.tobytes() for x in arrays([value, gradients])]
 
 
+@pytest.mark.parametrize("of", ["graph", "joint", "adjoint"])
+def test_captured_parameters_can_be_in_the_library(of: str, tmp_path: Path) -> None:
+    rg.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 3)
+    ).eval()
+    weight = rg.randn(3, 3).T
+
+    @rg.compile_grad(wrt="x")
+    def scores(x: Any) -> Any:
+        return rg.scan(lambda c, w: (c.tanh() + w, None), model(x), weight)[0]
+
+    x, cotangent = randn(2, 1, 8, 8), rg.randn(2, 3)
+    files = scores.trace(x).export(tmp_path / "scores", of, constants=True, cpu="native")
+    inputs = [p.name for p in parameters(files.header) if p.is_input]
+    assert inputs == ["x", "cotangent_value"][: 1 if of == "graph" else 2]
+    assert "is in it, as it was when it was made." in files.header.read_text()
+    value, pullback = scores.vjp(x)
+    expected = {"graph": [value], "joint": [value, pullback(cotangent)], "adjoint": [pullback(cotangent)]}[of]
+    ran = run(files, arrays([x, cotangent])[: len(inputs)])
+    for ours, theirs in zip(ran.outputs, arrays(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs.ravel(), rtol=1e-5, atol=1e-6)
+
+
 def test_the_value_and_what_is_changed(tmp_path: Path) -> None:
     norm = nn.BatchNorm1d(4)
 
