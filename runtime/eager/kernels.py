@@ -41,7 +41,7 @@ def rules(row: Elementwise, dtype: np.dtype[Any], *needed: bool) -> tuple[Kernel
 
 @cache
 def _rule(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> Kernel | None:
-    formula = row._rules[operand]
+    formula = row.rule(operand)
     if formula is None:
         return None
     found = _on_arrays(formula)
