@@ -241,6 +241,30 @@ def test_captured_parameters_are_arguments_by_their_names(tmp_path: Path) -> Non
     assert [x.tobytes() for x in ran.outputs] == [x.tobytes() for x in arrays([value, gradients])]
 
 
+@pytest.mark.parametrize("of", ["graph", "joint", "adjoint"])
+def test_captured_parameters_can_be_in_the_library(of: str, tmp_path: Path) -> None:
+    rg.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 3)
+    ).eval()
+    weight = rg.randn(3, 3).T
+
+    @rg.compile_grad(wrt="x")
+    def scores(x: Any) -> Any:
+        return rg.scan(lambda c, w: (c.tanh() + w, None), model(x), weight)[0]
+
+    x, cotangent = randn(2, 1, 8, 8), rg.randn(2, 3)
+    files = scores.trace(x).export(tmp_path / "scores", of, constants=True, cpu="native")
+    inputs = [p.name for p in parameters(files.header) if p.is_input]
+    assert inputs == ["x", "cotangent_value"][: 1 if of == "graph" else 2]
+    assert "is in it, as it was when it was made." in files.header.read_text()
+    value, pullback = scores.vjp(x)
+    expected = {"graph": [value], "joint": [value, pullback(cotangent)], "adjoint": [pullback(cotangent)]}[of]
+    ran = run(files, arrays([x, cotangent])[: len(inputs)])
+    for ours, theirs in zip(ran.outputs, arrays(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs.ravel(), rtol=1e-5, atol=1e-6)
+
+
 def test_the_value_and_what_is_changed(tmp_path: Path) -> None:
     norm = nn.BatchNorm1d(4)
 
@@ -369,7 +393,12 @@ def members(archive: bytes) -> dict[str, bytes]:
     while at < len(archive):
         name, size = archive[at : at + 16].decode().strip(), int(archive[at + 48 : at + 58])
         assert archive[at + 58 : at + 60] == b"`\n"
-        found[name] = archive[at + 60 : at + 60 + size]
+        content = archive[at + 60 : at + 60 + size]
+        if name.startswith("#1/"):  # of BSD: the name is before the content, which begins with a word
+            length = int(name.removeprefix("#1/"))
+            name, content = content[:length].rstrip(b"\0").decode(), content[length:]
+            assert (at + 60 + length) % 8 == 0
+        found[name] = content
         at += 60 + size + size % 2
     return found
 
@@ -385,6 +414,22 @@ def test_windows_and_apple_have_their_own_object_files(tmp_path: Path) -> None:
     assert list(found)[:2] == ["__.SYMDEF", "0.o"]
     assert found["0.o"][:4] == b"\xcf\xfa\xed\xfe"
     assert b"_network\0_network_error\0_network.retrograd_" in found["__.SYMDEF"]
+
+
+@pytest.mark.parametrize("triple", ["arm64-apple-macosx11", "x86_64-apple-macosx11"])
+def test_apples_linker_takes_it(triple: str, tmp_path: Path) -> None:
+    linker = next(filter(None, map(shutil.which, ("ld64.lld", "ld64.lld-14"))), None)
+    if linker is None:
+        pytest.skip("no linker for Apple's systems is installed")
+    *_, files = exported("network", tmp_path, target=triple)
+    system = ["-arch", triple.partition("-")[0], "-platform_version", "macos", "11.0", "11.0"]
+    wanted = ["-dylib", "-exported_symbol", "_network", "-u", "_network", files.archive]
+    # nothing is undefined
+    told = subprocess.run(
+        [linker, *system, *wanted, "-o", tmp_path / "lib.dylib"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"_network\0" in (tmp_path / "lib.dylib").read_bytes()
 
 
 # ---- what cannot be exported -------------------------------------------------------------------------------

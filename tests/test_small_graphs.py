@@ -374,8 +374,8 @@ RULES = [
     (row, operand)
     for row in OPS.values()
     if isinstance(row, Elementwise)
-    for operand, rule in enumerate(row._rules)
-    if rule is not None
+    for operand, partial in enumerate(row.partials)
+    if partial is not None
 ]
 
 

@@ -25,7 +25,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import cached_property, partial, reduce
+from functools import cache, cached_property, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -138,22 +138,23 @@ class Elementwise(Op):
             return (None,) * self.arity
         return self.overrides if self.overrides is not None else DERIVED[self.name]
 
-    @cached_property
-    def _rules(self) -> tuple[Callable[..., Value] | None, ...]:
-        names = [*self.operands, "out", "ct"]
-        return tuple(None if p is None else function_of(cotangent_text(p), names) for p in self.partials)
+    @cache  # noqa: B019  # rows live for ever
+    def rule(self, operand: int) -> Callable[..., Value] | None:
+        """An operand's cotangent from the operands, the value and the value's cotangent, if it has one."""
+        text = self.partials[operand]
+        return None if text is None else function_of(cotangent_text(text), [*self.operands, "out", "ct"])
 
-    @cached_property
-    def steps_back(self) -> tuple[Callable[..., Value] | None, ...]:
+    @cache  # noqa: B019  # as above
+    def step_back(self, operand: int) -> Callable[..., Value] | None:
         """The same of halves, too."""
-        return tuple(None if rule is None else in_float32(rule) for rule in self._rules)
+        rule = self.rule(operand)
+        return None if rule is None else in_float32(rule)
 
-    @cached_property
-    def steps_back_on_complex(self) -> tuple[Callable[..., Value] | None, ...]:
+    @cache  # noqa: B019  # as above
+    def step_back_on_complex(self, operand: int) -> Callable[..., Value] | None:
         """The same of complex numbers."""
-        partials = ON_COMPLEX[self.name].partials or self.partials
-        names = [*self.operands, "out", "ct"]
-        return tuple(None if p is None else _conjugate_rule(p, names) for p in partials)
+        text = (ON_COMPLEX[self.name].partials or self.partials)[operand]
+        return None if text is None else _conjugate_rule(text, [*self.operands, "out", "ct"])
 
     def inside(self, *operands: Array) -> Array:
         """Whether the operands lie in the domain."""
@@ -190,11 +191,9 @@ class Elementwise(Op):
     def adjoint(
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
-        rules = self.steps_back_on_complex if dtypes.of(inputs[-1]).is_complex else self.steps_back
-        return [
-            rule(*inputs, out, cotangent) if rule is not None and need else None
-            for rule, need in zip(rules, needed, strict=True)
-        ]
+        found = self.step_back_on_complex if dtypes.of(inputs[-1]).is_complex else self.step_back
+        rules = [found(k) if need else None for k, need in enumerate(needed)]
+        return [None if rule is None else rule(*inputs, out, cotangent) for rule in rules]
 
     def __repr__(self) -> str:
         return f"<elementwise {self.name}>"

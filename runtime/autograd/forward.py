@@ -162,8 +162,9 @@ def _by_its_adjoint(node: OpNode, result: Type, tangents: Tangents, create_graph
 
 def _diagonal(op: Elementwise, operands: Sequence[Value], out: Value, tangents: Tangents) -> Value:
     total: Value = None
-    for rule, t in zip(op.steps_back, tangents, strict=True):
-        if rule is not None and t is not None:
+    for k, t in enumerate(tangents):
+        rule = None if t is None else op.step_back(k)
+        if rule is not None:
             part = rule(*operands, out, t)
             total = part if total is None else total + part
     return total

@@ -42,8 +42,8 @@ def rules(row: Elementwise, dtype: np.dtype[Any], *needed: bool) -> tuple[Kernel
 @cache
 def _rule(row: Elementwise, operand: int, dtype: np.dtype[Any]) -> Kernel | None:
     if dtype.kind == "c":
-        return row.steps_back_on_complex[operand]
-    formula = row._rules[operand]
+        return row.step_back_on_complex(operand)
+    formula = row.rule(operand)
     if formula is None:
         return None
     found = _on_arrays(formula)
