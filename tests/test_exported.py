@@ -14,7 +14,7 @@ from c_programs import Exported, built, compiler, parameters, run
 
 import retrograd as rg
 from retrograd import nn
-from retrograd.compiler.errors import ArgumentError, TraceError
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 
 F = nn.functional
 
@@ -306,6 +306,14 @@ def test_the_adjoint_and_the_joint_of_several_results(tmp_path: Path) -> None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+def test_a_name_like_those_of_the_library(tmp_path: Path) -> None:
+    rg.manual_seed(0)
+    arguments = CASES["network"][1]()
+    files = network.trace(*arguments).export(tmp_path / "retrograd_product", cpu="native")
+    expected = arrays(network.value_and_grad(*arguments))
+    assert [x.tobytes() for x in run(files, arrays(arguments)).outputs] == [x.tobytes() for x in expected]
+
+
 def test_names_that_c_has_other_uses_for(tmp_path: Path) -> None:
     @rg.compile_grad
     def odd(int: Any, class_: Any, workspace: Any, größe: Any, _x: Any) -> Any:
@@ -448,6 +456,17 @@ def test_errors(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=words):
             traced.export(tmp_path / path, **how)
     assert not [*tmp_path.iterdir()]
+
+
+def test_gradients_that_are_not_taken(tmp_path: Path) -> None:
+    with rg.no_grad():
+        traced = summed.trace(rg.ones(3))
+    with pytest.raises(
+        GradientError, match=r"export\(of='adjoint'\); no gradients are taken of summed by what"
+    ):
+        traced.export(tmp_path / "loss", "adjoint")
+    files = traced.export(tmp_path / "loss", cpu="native")
+    assert [p.name for p in parameters(files.header)] == ["x", "value"]
 
 
 def test_what_needs_more_than_code_is_refused_at_its_line(tmp_path: Path) -> None:
