@@ -306,14 +306,6 @@ def test_the_adjoint_and_the_joint_of_several_results(tmp_path: Path) -> None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_a_name_like_those_of_the_library(tmp_path: Path) -> None:
-    rg.manual_seed(0)
-    arguments = CASES["network"][1]()
-    files = network.trace(*arguments).export(tmp_path / "retrograd_product", cpu="native")
-    expected = arrays(network.value_and_grad(*arguments))
-    assert [x.tobytes() for x in run(files, arrays(arguments)).outputs] == [x.tobytes() for x in expected]
-
-
 def test_names_that_c_has_other_uses_for(tmp_path: Path) -> None:
     @rg.compile_grad
     def odd(int: Any, class_: Any, workspace: Any, größe: Any, _x: Any) -> Any:
@@ -446,8 +438,9 @@ def test_apples_linker_takes_it(triple: str, tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     traced = rosenbrock.trace(randn(), randn())
     for path, how, words in (
-        ("lo-ss", {}, r"export\(.*no function of C can be called 'lo-ss'; name it like one: 'build/loss'"),
-        ("int", {}, r"no function of C can be called 'int'"),
+        ("lo-ss", {}, r"export\(.*no function of yours in C can be called 'lo-ss'; name it like one: 'build/loss'"),
+        ("int", {}, r"no function of yours in C can be called 'int'"),
+        ("retrograd_product", {}, r"no function of yours in C can be called 'retrograd_product'"),
         ("loss", {"of": "vjp"}, r"export\(of='vjp'\); no such graph; name one of 'graph', 'adjoint'"),
         ("loss", {"cpu": "z80"}, r"code for cpu='z80' of .*no such processor.*name one of 'x86-64-v3'"),
         ("loss", {"target": "riscv64-linux-gnu"}, r"'riscv64-linux-gnu'; there is code for x86_64 and aarch"),

@@ -54,8 +54,8 @@ def joined(
 
 
 def _named(llvm_text: str, name: str) -> str:
-    """The text with this library's names for the routines. Its own functions may be called like them."""
-    return re.sub(rf'@("?)(?!{name}(?:_error)?\b)retrograd_', rf"@\1{_prefix(name)}", llvm_text)
+    """The text with this library's names for the routines."""
+    return re.sub('@("?)retrograd_', rf"@\1{_prefix(name)}", llvm_text)
 
 
 def _prefix(name: str) -> str:
