@@ -14,7 +14,7 @@ from c_programs import Exported, built, compiler, parameters, run
 
 import retrograd as rg
 from retrograd import nn
-from retrograd.compiler.errors import ArgumentError, TraceError
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 
 F = nn.functional
 
@@ -438,8 +438,9 @@ def test_apples_linker_takes_it(triple: str, tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     traced = rosenbrock.trace(randn(), randn())
     for path, how, words in (
-        ("lo-ss", {}, r"export\(.*no function of C can be called 'lo-ss'; name it like one: 'build/loss'"),
-        ("int", {}, r"no function of C can be called 'int'"),
+        ("lo-ss", {}, r"export\(.*no function of yours .* called 'lo-ss'; name it like one: 'build/loss'"),
+        ("int", {}, r"no function of yours in C can be called 'int'"),
+        ("retrograd_product", {}, r"no function of yours in C can be called 'retrograd_product'"),
         ("loss", {"of": "vjp"}, r"export\(of='vjp'\); no such graph; name one of 'graph', 'adjoint'"),
         ("loss", {"cpu": "z80"}, r"code for cpu='z80' of .*no such processor.*name one of 'x86-64-v3'"),
         ("loss", {"target": "riscv64-linux-gnu"}, r"'riscv64-linux-gnu'; there is code for x86_64 and aarch"),
@@ -448,6 +449,17 @@ def test_errors(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=words):
             traced.export(tmp_path / path, **how)
     assert not [*tmp_path.iterdir()]
+
+
+def test_gradients_that_are_not_taken(tmp_path: Path) -> None:
+    with rg.no_grad():
+        traced = summed.trace(rg.ones(3))
+    with pytest.raises(
+        GradientError, match=r"export\(of='adjoint'\); no gradients are taken of summed by what"
+    ):
+        traced.export(tmp_path / "loss", "adjoint")
+    files = traced.export(tmp_path / "loss", cpu="native")
+    assert [p.name for p in parameters(files.header)] == ["x", "value"]
 
 
 def test_what_needs_more_than_code_is_refused_at_its_line(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def export(
     if not is_identifier(name):
         raise ArgumentError(
             f"export({str(path)!r})",
-            f"no function of C can be called {name!r}",
+            f"no function of yours in C can be called {name!r}",
             "name it like one: 'build/loss'",
         )
     _check(specialisation)

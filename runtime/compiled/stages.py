@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Graph
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.recording import Recording
@@ -103,10 +103,16 @@ class Program:
         without it, the third level of x86-64, or any ARM. `target` is LLVM's triple of another system:
         `"aarch64-linux-gnu"`.
 
-        Raises ArgumentError for other names, TraceError for a function that needs more than native code: that
-        draws random numbers, calls LAPACK, or goes another way for other elements.
+        Raises ArgumentError for other names, GradientError where there are no gradients, TraceError for a
+        function that needs more than native code: that draws random numbers, calls LAPACK, or goes another
+        way for other elements.
         """
-        graph = self._whole("export", of)
+        graph, recording = self._whole("export", of), self._recording
+        if of in ("adjoint", "joint") and not (recording.wanted and recording.differentiable):
+            why = f"no gradients are taken of {recording.name} by what it was traced with"
+            raise GradientError(
+                f"export(of={of!r})", why, "trace it with tensors that require grad, or name wrt="
+            )
         exporting = import_module("retrograd.runtime.compiled.exporting")
         files: Exported = exporting.export(
             self._specialisation, graph, FilePath(path), constants, cpu, target

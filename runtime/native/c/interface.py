@@ -47,8 +47,9 @@ class Interface(NamedTuple):
 
 
 def is_identifier(name: str) -> bool:
-    """Can a function of C have this name? Those that begin with a line are the compiler's."""
-    return re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None and name not in _TAKEN
+    """Can a function of C have this name? Those that begin with a line are the compiler's, others ours."""
+    found = re.fullmatch(r"(?!retrograd_)[A-Za-z]\w*", name, re.ASCII)
+    return found is not None and name not in _TAKEN
 
 
 def named(arguments: Iterable[Argument]) -> Iterator[Argument]:
