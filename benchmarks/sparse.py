@@ -184,7 +184,9 @@ def main() -> None:
         medians = {
             name: [median(x) for x in zip(*found[case, name])] for name in LIBRARIES if (case, name) in found
         }
-        calls = [f"{medians[name][0] * 1e3:.3g} ms" if name in medians else "–" for name in LIBRARIES]
+        calls = [
+            f"{float(f'{medians[name][0] * 1e3:.3g}'):g} ms" if name in medians else "–" for name in LIBRARIES
+        ]
         firsts = [f"{medians[name][1]:.2g} s" for name in LIBRARIES[:2]]
         print(f"| {label} | " + " | ".join([*calls, *firsts]) + " |")
 

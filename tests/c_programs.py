@@ -63,38 +63,45 @@ def parameters(header: Path) -> list[Parameter]:
     return found
 
 
-def program(header: Path, name: str | None = None) -> str:
-    """A C program that reads inputs from its input, and writes code, message and outputs."""
-    name = name or header.stem
-    given = parameters(header)
-    rooms = [f"static {p.kind} {p.name}[{max(p.size, 1)}];" for p in given]
-    reads = [f"read_all({p.name}, {p.size} * sizeof *{p.name});" for p in given if p.is_input]
-    writes = [f"fwrite({p.name}, sizeof *{p.name}, {p.size}, stdout);" for p in given if not p.is_input]
+def program(header: Path) -> str:
+    """A C program that reads inputs from its input, and writes code, message and outputs. Before and after
+    each argument lies memory that nobody may touch."""
+    name, given = header.stem, parameters(header)
+    declared = [f"static {p.kind} *of_{p.name};" for p in given]
+    rooms = [f"of_{p.name} = ({p.kind} *)alone({p.size} * sizeof({p.kind}));" for p in given]
+    reads = [f"read_all(of_{p.name}, {p.size} * sizeof *of_{p.name});" for p in given if p.is_input]
+    writes = [
+        f"fwrite(of_{p.name}, 1, {p.size} * sizeof *of_{p.name}, stdout);" for p in given if not p.is_input
+    ]
     return f"""
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  /* C++ has it */
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef _WIN32
-#include <fcntl.h>
-#include <io.h>
-#endif
+#include <sys/mman.h>
 #include "{header.name}"
 
-static char room[{name.upper()}_WORKSPACE + 1];
-{chr(10).join(rooms)}
+#define PAGE 4096
+{chr(10).join(declared)}
+
+static void *alone(size_t size) {{
+    size_t whole = (size / PAGE + 1) * PAGE;
+    void *got = mmap(NULL, whole + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (got == MAP_FAILED || mprotect((char *)got + PAGE, whole, PROT_READ | PROT_WRITE)) exit(2);
+    memset((char *)got + PAGE, 0xCC, whole);
+    return (char *)got + PAGE + whole - size;
+}}
 
 static void read_all(void *to, size_t size) {{ if (fread(to, 1, size, stdin) != size) exit(1); }}
 
 int main(void) {{
     int code;
     const char *message;
-#ifdef _WIN32
-    _setmode(_fileno(stdin), _O_BINARY);
-    _setmode(_fileno(stdout), _O_BINARY);
-#endif
+    {chr(10).join(rooms)}
     {chr(10).join(reads)}
-    memset(room, 0xCC, sizeof room);
-    code = {name}({"".join(f"{p.name}, " for p in given)}room + {name.upper()}_WORKSPACE % 2);
+    code = {name}({"".join(f"of_{p.name}, " for p in given)}alone({name.upper()}_WORKSPACE));
     message = {name}_error(code);
     printf("%d %d %s", code, (int)strlen(message), message);
     {chr(10).join(writes)}

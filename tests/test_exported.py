@@ -14,7 +14,7 @@ from c_programs import Exported, built, compiler, parameters, run
 
 import retrograd as rg
 from retrograd import nn
-from retrograd.compiler.errors import ArgumentError, TraceError
+from retrograd.compiler.errors import ArgumentError, GradientError, TraceError
 
 F = nn.functional
 
@@ -241,6 +241,30 @@ def test_captured_parameters_are_arguments_by_their_names(tmp_path: Path) -> Non
     assert [x.tobytes() for x in ran.outputs] == [x.tobytes() for x in arrays([value, gradients])]
 
 
+@pytest.mark.parametrize("of", ["graph", "joint", "adjoint"])
+def test_captured_parameters_can_be_in_the_library(of: str, tmp_path: Path) -> None:
+    rg.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 3)
+    ).eval()
+    weight = rg.randn(3, 3).T
+
+    @rg.compile_grad(wrt="x")
+    def scores(x: Any) -> Any:
+        return rg.scan(lambda c, w: (c.tanh() + w, None), model(x), weight)[0]
+
+    x, cotangent = randn(2, 1, 8, 8), rg.randn(2, 3)
+    files = scores.trace(x).export(tmp_path / "scores", of, constants=True, cpu="native")
+    inputs = [p.name for p in parameters(files.header) if p.is_input]
+    assert inputs == ["x", "cotangent_value"][: 1 if of == "graph" else 2]
+    assert "is in it, as it was when it was made." in files.header.read_text()
+    value, pullback = scores.vjp(x)
+    expected = {"graph": [value], "joint": [value, pullback(cotangent)], "adjoint": [pullback(cotangent)]}[of]
+    ran = run(files, arrays([x, cotangent])[: len(inputs)])
+    for ours, theirs in zip(ran.outputs, arrays(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs.ravel(), rtol=1e-5, atol=1e-6)
+
+
 def test_the_value_and_what_is_changed(tmp_path: Path) -> None:
     norm = nn.BatchNorm1d(4)
 
@@ -369,7 +393,12 @@ def members(archive: bytes) -> dict[str, bytes]:
     while at < len(archive):
         name, size = archive[at : at + 16].decode().strip(), int(archive[at + 48 : at + 58])
         assert archive[at + 58 : at + 60] == b"`\n"
-        found[name] = archive[at + 60 : at + 60 + size]
+        content = archive[at + 60 : at + 60 + size]
+        if name.startswith("#1/"):  # of BSD: the name is before the content, which begins with a word
+            length = int(name.removeprefix("#1/"))
+            name, content = content[:length].rstrip(b"\0").decode(), content[length:]
+            assert (at + 60 + length) % 8 == 0
+        found[name] = content
         at += 60 + size + size % 2
     return found
 
@@ -387,14 +416,31 @@ def test_windows_and_apple_have_their_own_object_files(tmp_path: Path) -> None:
     assert b"_network\0_network_error\0_network.retrograd_" in found["__.SYMDEF"]
 
 
+@pytest.mark.parametrize("triple", ["arm64-apple-macosx11", "x86_64-apple-macosx11"])
+def test_apples_linker_takes_it(triple: str, tmp_path: Path) -> None:
+    linker = next(filter(None, map(shutil.which, ("ld64.lld", "ld64.lld-14"))), None)
+    if linker is None:
+        pytest.skip("no linker for Apple's systems is installed")
+    *_, files = exported("network", tmp_path, target=triple)
+    system = ["-arch", triple.partition("-")[0], "-platform_version", "macos", "11.0", "11.0"]
+    wanted = ["-dylib", "-exported_symbol", "_network", "-u", "_network", files.archive]
+    # nothing is undefined
+    told = subprocess.run(
+        [linker, *system, *wanted, "-o", tmp_path / "lib.dylib"], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"_network\0" in (tmp_path / "lib.dylib").read_bytes()
+
+
 # ---- what cannot be exported -------------------------------------------------------------------------------
 
 
 def test_errors(tmp_path: Path) -> None:
     traced = rosenbrock.trace(randn(), randn())
     for path, how, words in (
-        ("lo-ss", {}, r"export\(.*no function of C can be called 'lo-ss'; name it like one: 'build/loss'"),
-        ("int", {}, r"no function of C can be called 'int'"),
+        ("lo-ss", {}, r"export\(.*no function of yours .* called 'lo-ss'; name it like one: 'build/loss'"),
+        ("int", {}, r"no function of yours in C can be called 'int'"),
+        ("retrograd_product", {}, r"no function of yours in C can be called 'retrograd_product'"),
         ("loss", {"of": "vjp"}, r"export\(of='vjp'\); no such graph; name one of 'graph', 'adjoint'"),
         ("loss", {"cpu": "z80"}, r"code for cpu='z80' of .*no such processor.*name one of 'x86-64-v3'"),
         ("loss", {"target": "riscv64-linux-gnu"}, r"'riscv64-linux-gnu'; there is code for x86_64 and aarch"),
@@ -403,6 +449,17 @@ def test_errors(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=words):
             traced.export(tmp_path / path, **how)
     assert not [*tmp_path.iterdir()]
+
+
+def test_gradients_that_are_not_taken(tmp_path: Path) -> None:
+    with rg.no_grad():
+        traced = summed.trace(rg.ones(3))
+    with pytest.raises(
+        GradientError, match=r"export\(of='adjoint'\); no gradients are taken of summed by what"
+    ):
+        traced.export(tmp_path / "loss", "adjoint")
+    files = traced.export(tmp_path / "loss", cpu="native")
+    assert [p.name for p in parameters(files.header)] == ["x", "value"]
 
 
 def test_what_needs_more_than_code_is_refused_at_its_line(tmp_path: Path) -> None:

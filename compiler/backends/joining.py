@@ -22,7 +22,6 @@ from retrograd.compiler.errors import CompilerError
 from retrograd.compiler.native.lowering import text
 from retrograd.compiler.record import NamedTuple
 
-_LIBRARY = re.compile(r'@("?)retrograd_')
 _DECLARED = re.compile(r'^declare [^@]*@"?([\w.]+)', re.MULTILINE)
 _DEFINED = re.compile(r'^define hidden void @"([^"]+)"', re.MULTILINE)
 """What other modules can refer to."""
@@ -56,7 +55,7 @@ def joined(
 
 def _named(llvm_text: str, name: str) -> str:
     """The text with this library's names for the routines."""
-    return _LIBRARY.sub(rf"@\1{_prefix(name)}", llvm_text)
+    return re.sub('@("?)retrograd_', rf"@\1{_prefix(name)}", llvm_text)
 
 
 def _prefix(name: str) -> str:

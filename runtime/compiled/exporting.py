@@ -1,20 +1,22 @@
 """A compiled function as a C library: what its arguments and results are called, and the files.
 
 In flow a specialisation, out flow a header and an archive (`runtime/native/c`). Captured Tensors are
-arguments, too: nothing of the process that exported it is in the library but constants of the function.
+arguments, too, unless they shall be constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from retrograd.compiler.backends.targets import elsewhere
 from retrograd.compiler.errors import ArgumentError, DeviceError, TraceError
-from retrograd.compiler.ir.graph import Graph, Input, Node
+from retrograd.compiler.ir.graph import Array, Builder, Graph, Input, Node
 from retrograd.compiler.passes.trim import trim
 from retrograd.compiler.record import NamedTuple
-from retrograd.runtime.compiled.recording import Recording
+from retrograd.runtime.compiled.recording import Recording, array_of
 from retrograd.runtime.compiled.specialise import Operand, Specialisation
 from retrograd.runtime.native.c.interface import Argument, is_identifier, named
 from retrograd.runtime.native.c.library import library
@@ -30,28 +32,37 @@ class Exported(NamedTuple):
 
 
 def export(
-    specialisation: Specialisation, graph: Graph, path: Path, cpu: str | None, triple: str | None
+    specialisation: Specialisation,
+    graph: Graph,
+    path: Path,
+    constants: bool,
+    cpu: str | None,
+    triple: str | None,
 ) -> Exported:
     """Write `libNAME.a` and `NAME.h` for one of the graphs of a specialisation."""
     name = path.name
     if not is_identifier(name):
         raise ArgumentError(
             f"export({str(path)!r})",
-            f"no function of C can be called {name!r}",
+            f"no function of yours in C can be called {name!r}",
             "name it like one: 'build/loss'",
         )
     _check(specialisation)
     target, processors = elsewhere(cpu, triple, host)
     recording = specialisation.recording
     results = [*_results(specialisation)]
-    inputs = [*_inputs(recording, graph, results)]
+    held = _captured(recording, graph) if constants else {}
+    taken = zip(graph.inputs, _inputs(recording, graph, results))
+    inputs = [argument for node, argument in taken if node not in held]
     outputs = [*_outputs(recording, graph, results)]
     arguments = [*named([*inputs, *outputs])]
     about = [
         f"{name}: {_what(recording, graph)} of {recording.name}, made by Retrograd.",
         f"Link with lib{name}.a and {processors.wants or 'nothing else'}.",
         f"For {target.triple}, {processors.words}.",
+        *["What it reads from outside of the function is in it, as it was when it was made."] * bool(held),
     ]
+    graph = _held(graph, held) if held else graph
     made = library(
         Graph(name, graph.inputs, graph.outputs),
         arguments[: len(inputs)],
@@ -82,6 +93,29 @@ def _check(specialisation: Specialisation) -> None:
         asked = specialisation.path.questions[0]
         why = f"{asked.kind.__name__}() of a tensor decides which way it goes, and the code has but one"
         raise TraceError(what, why, "use where() or cond()", where=asked.where)
+
+
+def _captured(recording: Recording, graph: Graph) -> dict[Node, Array]:
+    """What the inputs of a graph are that stand for Tensors from outside."""
+    found = dict(zip(recording.graph.inputs[len(recording.operands) :], recording.captured))
+    if set(graph.inputs) - set(recording.graph.inputs):
+        vjp = recording.vjp
+        found |= zip(vjp.graph.inputs[len(vjp.operands) :], vjp.captured)
+    return {node: np.ascontiguousarray(array_of(x)).reshape(node.shape) for node, x in found.items()}
+
+
+def _held(graph: Graph, values: Mapping[Node, Array]) -> Graph:
+    """The graph in which inputs are constants. The others stay as they are."""
+    builder, known = Builder(), dict[Node, Node]()
+    for node in graph.inputs:
+        known[node] = (
+            builder.constant(values[node]) if node in values else builder.input(_label(node), node.type)
+        )
+    for node in graph.nodes:
+        with builder.at(node.where):
+            known[node] = builder.node(node.op, *[known[i] for i in node.inputs])
+    inputs = [known[node] for node in graph.inputs if node not in values]
+    return Graph(graph.name, tuple(inputs), tuple([known[node] for node in graph.outputs]))
 
 
 def _results(specialisation: Specialisation) -> Iterator[Argument]:

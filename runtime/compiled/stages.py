@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from retrograd.compiler.errors import ArgumentError
+from retrograd.compiler.errors import ArgumentError, GradientError
 from retrograd.compiler.ir.graph import Graph
 from retrograd.runtime import precision
 from retrograd.runtime.compiled.recording import Recording
@@ -85,22 +85,38 @@ class Program:
         return "\n".join(compile_for_gpu(part, arch, tf32=precision.tf32).ptx for part in graphs)
 
     def export(
-        self, path: str | PathLike[str], of: str = "", *, cpu: str | None = None, target: str | None = None
+        self,
+        path: str | PathLike[str],
+        of: str = "",
+        *,
+        constants: bool = False,
+        cpu: str | None = None,
+        target: str | None = None,
     ) -> Exported:
         """Write it as a C library that needs nothing else: for `"build/loss"` the archive `build/libloss.a`,
         and `build/loss.h`, which declares `int loss(…)` and says all of its arguments; its files are
         returned.
 
-        `of` names the graph, the adjoint or the joint; without it, what is run. `cpu` is `"x86-64-v3"` or
-        `"x86-64-v4"`, `"generic"` for ARM, or `"native"` for this machine's processor; without it, the first
-        that the architecture has. `target` is LLVM's triple of another system: `"aarch64-linux-gnu"`.
+        `of` names the graph, the adjoint or the joint; without it, what is run. Tensors from outside of the
+        function are arguments, or, with `constants`, in the library as they are now. `cpu` is `"x86-64-v2"`,
+        `"x86-64-v3"` or `"x86-64-v4"`, `"generic"` for ARM, or `"native"` for this machine's processor;
+        without it, the third level of x86-64, or any ARM. `target` is LLVM's triple of another system:
+        `"aarch64-linux-gnu"`.
 
-        Raises ArgumentError for other names, TraceError for a function that needs more than native code: that
-        draws random numbers, calls LAPACK, or goes another way for other elements.
+        Raises ArgumentError for other names, GradientError where there are no gradients, TraceError for a
+        function that needs more than native code: that draws random numbers, calls LAPACK, or goes another
+        way for other elements.
         """
-        graph = self._whole("export", of)
+        graph, recording = self._whole("export", of), self._recording
+        if of in ("adjoint", "joint") and not (recording.wanted and recording.differentiable):
+            why = f"no gradients are taken of {recording.name} by what it was traced with"
+            raise GradientError(
+                f"export(of={of!r})", why, "trace it with tensors that require grad, or name wrt="
+            )
         exporting = import_module("retrograd.runtime.compiled.exporting")
-        files: Exported = exporting.export(self._specialisation, graph, FilePath(path), cpu, target)
+        files: Exported = exporting.export(
+            self._specialisation, graph, FilePath(path), constants, cpu, target
+        )
         return files
 
     def _whole(self, asking: str, of: str) -> Graph:

@@ -116,5 +116,5 @@ def _word(word: Word | Inside) -> str:
 
 
 def _bytes(name: str, content: bytes, alignment: int) -> str:
-    text = "".join(f"\\{byte:02X}" for byte in content)
+    text = f"\\{content.hex(chr(92))}" if content else ""
     return f'@{name} = private constant [{len(content)} x i8] c"{text}", align {alignment}'

@@ -20,6 +20,7 @@ private protected public register reinterpret_cast requires restrict return shor
 static_assert static_cast struct switch template this thread_local throw true try typedef typeid typename
 typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq
 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t linux unix main
+errno EOF I NULL
 """
 """Those of C23 and C++23, and what headers and compilers define."""
 _TAKEN = frozenset(_WORDS.split())
@@ -46,8 +47,9 @@ class Interface(NamedTuple):
 
 
 def is_identifier(name: str) -> bool:
-    """Can a function of C have this name? Those that begin with a line are the compiler's."""
-    return re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None and name not in _TAKEN
+    """Can a function of C have this name? Those that begin with a line are the compiler's, others ours."""
+    found = re.fullmatch(r"(?!retrograd_)[A-Za-z]\w*", name, re.ASCII)
+    return found is not None and name not in _TAKEN
 
 
 def named(arguments: Iterable[Argument]) -> Iterator[Argument]:
