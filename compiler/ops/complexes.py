@@ -3,6 +3,7 @@ pairs of real numbers.
 
     view_as_real     c64[…] → f32[…, 2]: the real part, then the imaginary one
     view_as_complex  its inverse, and its adjoint
+    complex          of parts that lie anywhere
     modulus, angle   polar coordinates, which are real
     conj, sgn        complex
 
@@ -22,7 +23,7 @@ from retrograd.compiler.errors import DtypeError, ShapeError
 from retrograd.compiler.ir.graph import Array, Op, Type, Value, apply, register
 from retrograd.compiler.ops.row import helper
 from retrograd.compiler.ops.rows import rows
-from retrograd.compiler.ops.shape import cast, concat, select, unsqueeze
+from retrograd.compiler.ops.shape import cast, select
 from retrograd.compiler.record import record
 
 
@@ -81,6 +82,31 @@ class AsComplex(Op):
         self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return [as_real(cotangent)]
+
+
+@register
+@record
+class FromParts(Op):
+    """Complex numbers of their real parts and their imaginary parts, in memory of their own."""
+
+    name = "complex"
+
+    def infer(self, *types: Type) -> Type:
+        re, im = types
+        if re != im or re.dtype not in (dtypes.float32, dtypes.float64):
+            raise DtypeError(f"{self.name} of {re} and {im}", "both are float32 or float64, of one shape")
+        return re.with_dtype(re.dtype.to_complex())
+
+    def evaluate(self, *arrays: Array) -> Array:
+        re, im = arrays
+        out = np.empty(re.shape, dtypes.dtype(re.dtype).to_complex().numpy)
+        out.real, out.imag = re, im
+        return out
+
+    def adjoint(
+        self, cotangent: Value, out: Value, inputs: Sequence[Value], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return [real(cotangent), imag(cotangent)]
 
 
 INVERSE = {AsReal: AsComplex(), AsComplex: AsReal()}
@@ -221,8 +247,7 @@ def imag(x: Value) -> Value:
 
 def from_parts(re: Value, im: Value) -> Value:
     """Complex values of real and imaginary parts of one shape."""
-    last = len(re.shape)
-    return as_complex(concat([unsqueeze(re, [last]), unsqueeze(im, [last])], last))
+    return apply(FromParts(), re, im)
 
 
 def widened(x: Value) -> Value:

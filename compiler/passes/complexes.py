@@ -36,7 +36,7 @@ from retrograd.compiler.ir.graph import (
     apply,
 )
 from retrograd.compiler.ops import index, powers, reduce, scan, shape, strided, window
-from retrograd.compiler.ops.complexes import AsComplex
+from retrograd.compiler.ops.complexes import AsComplex, FromParts
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import dot
 from retrograd.compiler.ops.iota import Iota
@@ -156,6 +156,8 @@ def made(builder: Builder, op: Op, inputs: Sequence[Node]) -> Pair | None:
             return of_real(cast(inputs[0], op.dtype.to_real()))
         case AsComplex():
             return of_pairs(inputs[0])
+        case FromParts():
+            return Pair(*inputs)
     return None
 
 

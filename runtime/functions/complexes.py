@@ -18,6 +18,7 @@ from retrograd.compiler.ops import complexes as ops
 from retrograd.compiler.ops.rows import rows
 from retrograd.runtime.eager.inplace import assign
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.replay import planned
 from retrograd.runtime.functions.public import public
 from retrograd.runtime.functions.shaping import broadcast_tensors
 from retrograd.runtime.names import bare_legacy_name
@@ -43,14 +44,14 @@ def isreal(input: Tensor) -> Tensor:
     return found
 
 
-@public("real", attribute=True, around=_real_itself)
+@public("real", attribute=True, around=lambda slow: _real_itself(planned(slow)))
 def real(input: Tensor) -> Tensor:
     """The real parts, a view; a real tensor itself."""
     found: Tensor = ops.real(input)
     return found
 
 
-@public("imag", attribute=True)
+@public("imag", attribute=True, replay=True)
 def imag(input: Tensor) -> Tensor:
     """The imaginary parts, a view. DtypeError for a real tensor."""
     if not input.dtype.is_complex:
@@ -74,7 +75,7 @@ for _index, _name in enumerate(("real", "imag")):
     setattr(Tensor, _name, _part(_index))
 
 
-@public("view_as_real")
+@public("view_as_real", replay=True)
 def view_as_real(input: Tensor) -> Tensor:
     """The same memory as pairs of real numbers along a new last axis."""
     if not input.dtype.is_complex:
@@ -163,7 +164,7 @@ def _broadcast(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _conjugate(*names: str) -> None:
-    @public(*names, method=True, around=_real_itself)
+    @public(*names, method=True, around=lambda slow: _real_itself(planned(slow)))
     def conjugate(input: Tensor) -> Tensor:
         """The complex conjugate; a real tensor itself."""
         found: Tensor = ops.conj(input)
