@@ -2,29 +2,17 @@
 
     python benchmarks/loops.py [--threads N] [--rounds N]
 
-Out flows a table: microseconds of a call that gives value and gradient (of the last row, the value alone: JAX
-has no reverse mode through `while_loop`), and milliseconds of the first call, with nothing cached. Each
-library runs in processes of its own, which take turns; a figure is the median of the rounds' medians.
+A call gives value and gradient; that of the last row the value alone, as JAX has no reverse mode through
+`while_loop`. What is printed, `libraries.py` says.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-LIBRARIES = ("retrograd", "jax", "torch")
-_SECONDS, _LEAST, _MOST = 0.5, 3, 2000
-"""How long calls are made, and how many at least and at most."""
+from libraries import Call, compare
 
 
 def recurrent(xp: Any, scan: Any, w: Any, u: Any, xs: Any, h: Any) -> Any:
@@ -84,57 +72,7 @@ CASES: dict[str, tuple[str, Callable[..., Any]]] = {
 }
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.library:
-        for case in CASES:
-            print(json.dumps((case, *measured(given.library, case))), flush=True)
-        return
-    found: dict[tuple[str, str], list[list[float]]] = {}
-    for _ in range(given.rounds):
-        for library in LIBRARIES:
-            for case, *times in told_by(library, given.threads):
-                found.setdefault((case, library), []).append(times)
-    print(
-        f"| | {' | '.join(LIBRARIES)} | the best of the others / ours | {' | '.join(LIBRARIES)}, first call |"
-    )
-    print("|---|" + "---|" * 7)
-    for case, (label, _) in CASES.items():
-        calls, firsts = ([median(x) for x in zip(*found[case, name])] for name in LIBRARIES), []
-        (ours, *others), firsts = zip(*calls)
-        cells = [*(f"{x * 1e6:.3g} µs" for x in (ours, *others)), f"{min(others) / ours:.2g}"]
-        print(f"| {label} | " + " | ".join([*cells, *(f"{x * 1e3:.3g} ms" for x in firsts)]) + " |")
-
-
-def told_by(library: str, threads: int) -> Iterator[list[Any]]:
-    """Case, seconds of a call, seconds of the first call: from a process of its own, with an empty cache."""
-    names = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "RETROGRAD")]
-    with tempfile.TemporaryDirectory() as cache:
-        world = os.environ | dict.fromkeys(names, str(threads)) | {"RETROGRAD_CACHE_DIR": cache}
-        command = [sys.executable, "-W", "ignore", __file__, "--library", library]
-        told = subprocess.run(command, env=world, stdout=subprocess.PIPE, text=True, check=True).stdout
-    yield from map(json.loads, told.splitlines())
-
-
-def measured(library: str, case: str) -> tuple[float, float]:
-    """Seconds of a call, and of the first one."""
-    call = CALLS[library](case)
-    start = perf_counter()
-    call()
-    first = perf_counter() - start
-    times: list[float] = []
-    while len(times) < _LEAST or (sum(times) < _SECONDS and len(times) < _MOST):
-        start = perf_counter()
-        call()
-        times.append(perf_counter() - start)
-    return median(times), first
-
-
-def by_retrograd(case: str) -> Callable[[], Any]:
+def by_retrograd(case: str) -> Call:
     import retrograd as rg
 
     def newton(a: Any) -> Any:
@@ -151,7 +89,7 @@ def by_retrograd(case: str) -> Callable[[], Any]:
     return lambda: loss.value_and_grad(*arrays)
 
 
-def by_jax(case: str) -> Callable[[], Any]:
+def by_jax(case: str) -> Call:
     import jax
     import jax.numpy as jnp
 
@@ -170,7 +108,7 @@ def by_jax(case: str) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(compiled(*arrays))
 
 
-def by_torch(case: str) -> Callable[[], Any]:
+def by_torch(case: str) -> Call:
     import torch
 
     def scan(step: Any, carry: Any, xs: Any) -> Any:
@@ -199,11 +137,11 @@ def by_torch(case: str) -> Callable[[], Any]:
     return call
 
 
-CALLS: dict[str, Callable[[str], Callable[[], Any]]] = {
+CALLS: dict[str, Callable[[str], Call]] = {
     "retrograd": by_retrograd,
     "jax": by_jax,
     "torch": by_torch,
 }
 
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, {case: label for case, (label, _) in CASES.items()}, CALLS)
