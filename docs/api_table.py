@@ -43,6 +43,7 @@ AREAS = {
     "linalg": "`torch.linalg`",
     "distributions": "`torch.distributions`",
     "special": "`torch.special`",
+    "fft": "`torch.fft`",
     "func": "`torch.func`",
     "testing": "`torch.testing`",
     "utils.checkpoint": "`torch.utils.checkpoint`",
@@ -52,6 +53,7 @@ AREAS = {
 
 LISTED = {
     "distributions",
+    "fft",
     "autograd.graph",
     "nn.utils.parametrizations",
     "nn.utils.parametrize",

@@ -219,7 +219,7 @@ def held(holder: Any, name: str) -> Any:
 
 
 def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """All lines: of the areas `""`, `nn.functional`, `linalg` and of Tensor."""
+    """All lines: of the areas `""`, `nn.functional`, `linalg`, `special`, `fft` and of Tensor."""
     home = Path(torch.__file__).parent / "_C"
     tensor = torch.ones(2, 3)
     operators_known = stubs(home / "_VariableFunctions.pyi")
@@ -228,6 +228,7 @@ def table(torch: ModuleType, ours: dict[str, dict[str, Any]]) -> Iterator[str]:
         "nn.functional.": (torch.nn.functional, operators_known),
         "linalg.": (torch.linalg, {}),
         "special.": (torch.special, {}),
+        "fft.": (torch.fft, {}),
         "Tensor.": (tensor, stubs(home / "__init__.pyi", "TensorBase")),
     }
     for area, (holder, known) in sources.items():
@@ -288,7 +289,7 @@ def main() -> None:
 
     ours = {
         "": vars(retrograd) | FUNCTIONS, "nn.functional.": FUNCTIONAL, "linalg.": LINALG,
-        "special.": vars(retrograd.special),
+        "special.": vars(retrograd.special), "fft.": dict.fromkeys(retrograd.fft.__all__),
         "Tensor.": dict.fromkeys(dir(retrograd.Tensor)),
     }  # fmt: skip
     lines = [*table(torch, ours), *constructors(torch.nn, retrograd.nn)]

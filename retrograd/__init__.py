@@ -85,6 +85,7 @@ ROOMS = {
     "nn.utils.stateless": "retrograd.runtime.nn.utils.stateless",
     "optim": "retrograd.runtime.optim",
     "func": "retrograd.runtime.func",
+    "fft": "retrograd.runtime.fft",
     "linalg": "retrograd.runtime.linalg",
     "special": "retrograd.runtime.special",
     "utils": "retrograd.runtime.utils",

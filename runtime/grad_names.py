@@ -39,6 +39,7 @@ OPS = {
     "square": "PowBackward0", "lstm_cell": "AddBackward0", "lstm_hidden": "MulBackward0",
     "gru_hidden": "AddBackward0",
     "dirichlet": "_DirichletBackward",
+    "fft_c2c": "FftC2CBackward0", "fft_r2c": "FftR2CBackward0", "fft_c2r": "FftC2RBackward0",
     "deg2rad": "Deg2RadBackward0", "rad2deg": "Rad2DegBackward0", "concat": "CatBackward0",
     "pad": "ConstantPadNdBackward0", "i0e": "SpecialI0EBackward0", "i1": "SpecialI1Backward0",
     "i1e": "SpecialI1EBackward0", "erfcx": "SpecialErfcxBackward0", "ndtr": "MulBackward1",

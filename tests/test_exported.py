@@ -24,11 +24,13 @@ def randn(*shape: int, dtype: Any = rg.float32) -> Any:
 
 
 def arrays(result: Any) -> list[np.ndarray[Any, Any]]:
-    """The leaves of a nested result, as arrays."""
+    """The leaves of a nested result, as arrays; of complex numbers as pairs."""
     if isinstance(result, tuple | list | dict):
         parts = result.values() if isinstance(result, dict) else result
         return [array for part in parts for array in arrays(part)]
-    return [np.asarray(result.detach().numpy() if isinstance(result, rg.Tensor) else result)]
+    if isinstance(result, rg.Tensor):
+        result = (rg.view_as_real(result) if result.is_complex() else result).detach().numpy()
+    return [np.asarray(result)]
 
 
 @rg.compile_grad
@@ -82,6 +84,11 @@ def recurrent(xs: Any, h: Any, w: Any) -> Any:
 
 
 @rg.compile_grad
+def filtered(z: Any, gains: Any) -> Any:
+    return (rg.fft.ifft(rg.fft.fft(z) * gains).abs() ** 2).sum()
+
+
+@rg.compile_grad
 def scattered(x: Any, index: Any) -> Any:
     return x.index_select(0, index).exp().log1p().sum() + x[:0].sum()
 
@@ -105,6 +112,7 @@ CASES = {
     "sines_of_bfloat16": (sines, lambda: [randn(100, dtype=rg.bfloat16)]),
     "huge_sines": (sines, lambda: [(randn(33) * 1e30).detach().requires_grad_()]),
     "recurrent": (recurrent, lambda: [randn(100, 4, 8), randn(4, 8), randn(8, 8)]),
+    "filtered": (filtered, lambda: [randn(3, 24, dtype=rg.complex64), randn(24, dtype=rg.complex64)]),
     "scattered": (scattered, lambda: [randn(9, 4), rg.tensor([8, 0, 3, 3])]),
     "empty": (summed, lambda: [randn(0, 3)]),
 }  # fmt: skip

@@ -86,6 +86,8 @@ FLOORS = (
         "runtime/profiler/",
         "runtime/signal/",
         "runtime/types.py",
+        "runtime/spectra.py",
+        "runtime/fft.py",
         "runtime/linalg.py",
         "runtime/special.py",
         "runtime/func/",

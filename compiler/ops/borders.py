@@ -45,7 +45,7 @@ _NUMPYS: dict[str, Literal["reflect", "edge", "wrap"]] = {
 
 @record
 class _Borders(Composite):
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     mode: str
     low: tuple[int, ...]
     """For the last axes, the first of these first."""

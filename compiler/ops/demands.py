@@ -5,6 +5,7 @@
     divisor   what whole numbers are divided by: not 0
     lengths   of the segments of an axis: not negative, and together as long as it is
     fractions numbers between 0 and 1, or NaN
+    overlaps  of windows, which divide what they overlap: nowhere 0
 
 In eager mode `inspect` raises, in PyTorch's words; in compiled code `passes/checks.py` asks what `admits`
 says. Words of another function are a line in `REFUSED`.
@@ -159,6 +160,31 @@ class Fractions(Composite):
         return rows.logical_not(rows.logical_or(rows.lt(shares, 0.0), rows.gt(shares, 1.0)))
 
 
+@register
+@record
+class Overlaps(Composite):
+    """What the squares of overlapping windows add up to."""
+
+    name = "overlaps"
+    told: str
+    """The call, in PyTorch's words."""
+
+    def formula(self, *values: Value) -> Value:
+        return values[0]
+
+    def inspect(self, *arrays: Array) -> None:
+        if not (np.abs(arrays[0]) > _NOTHING).all():
+            words = f"{self.told} window overlap add min: 1\n[ CPUBoolType{{}} ]"
+            raise ShapeError("windows that leave a gap", mirrored(words))
+
+    def admits(self, *values: Value) -> Value:
+        return rows.gt(rows.abs(values[0]), _NOTHING)
+
+
+_NOTHING = 1e-11
+"""Up to which a window's square counts as 0."""
+
+
 # ---- as functions of values of any level -------------------------------------------------------------------
 
 
@@ -176,3 +202,7 @@ def lengths(x: Value, whole: int) -> Value:
 
 def fractions(x: Value) -> Value:
     return apply(Fractions(), x)
+
+
+def overlaps(x: Value, told: str) -> Value:
+    return apply(Overlaps(told), x)

@@ -23,7 +23,7 @@ class Fold(Composite):
     the image, and the step from place to place."""
 
     name = "fold"
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     size: tuple[int, int]
     kernel: tuple[int, int]
     gaps: tuple[int, int]

@@ -52,6 +52,9 @@ FUNCTIONAL: dict[str, Callable[..., Any]] = {}
 LINALG: dict[str, Callable[..., Any]] = {}
 """The functions of `linalg`, by name."""
 
+FFT: dict[str, Callable[..., Any]] = {}
+"""The functions of `fft`, by name."""
+
 OPTIONS = ("dtype", "device", "requires_grad", "layout", "pin_memory", "memory_format")
 """What functions that take `**options`, the factories, know besides their own arguments."""
 
@@ -173,12 +176,22 @@ def functional(
 
 def linalg(name: str, *also: str) -> Callable[[F], F]:
     """Make a function public in `linalg`; under the names `also` at the top and as a Tensor method, too."""
+    return _in_room("linalg", LINALG, name, also)
 
+
+def fourier(name: str) -> Callable[[F], F]:
+    """Make a function public in `fft`."""
+    return _in_room("fft", FFT, name, ())
+
+
+def _in_room(
+    room: str, table: dict[str, Callable[..., Any]], name: str, also: Sequence[str]
+) -> Callable[[F], F]:
     def enter(f: F) -> F:
-        shown = grad_functions.FUNCTIONS.get(f"linalg_{name}", "")
-        called = [f"linalg.{name}", *also, *(f"Tensor.{other}" for other in also)]
-        wrapped = late(f, lambda: planned(checked(f"linalg_{name}", f, called), shown))
-        LINALG[name] = wrapped
+        shown = grad_functions.FUNCTIONS.get(f"{room}_{name}", "")
+        called = [f"{room}.{name}", *also, *(f"Tensor.{other}" for other in also)]
+        wrapped = late(f, lambda: planned(checked(f"{room}_{name}", f, called), shown))
+        table[name] = wrapped
         for other in also:
             FUNCTIONS[other] = wrapped
             as_method(other)(wrapped)

@@ -1,4 +1,5 @@
-"""Window functions of signal processing: sums of cosines over a length, the triangle, and Kaiser's.
+"""Window functions of signal processing: sums of cosines over a length, the triangle, and Kaiser's; and the
+spectra of what they cut out, which are computed in `runtime/spectra.py`.
 
 A length in, a vector out; `periodic` windows are those of one element more without their last. To add one
 that is a sum of cosines, add a row to `COSINES`.
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.runtime.functions import pointwise
 from retrograd.runtime.functions.creation import arange, ones
-from retrograd.runtime.functions.public import integer, public
-from retrograd.runtime.tensor import Tensor
+from retrograd.runtime.functions.public import FUNCTIONS, integer, public
+from retrograd.runtime.tensor import Tensor, method
 
 COSINES: dict[str, tuple[float, ...]] = {
     "hann_window": (0.5, 0.5),
@@ -86,3 +88,21 @@ def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0,
         return i0((1 - place * place).clamp(min=0).sqrt() * beta) / top
 
     return _shaped("kaiser_window", shape, window_length, periodic, options)
+
+
+# ---- spectra -----------------------------------------------------------------------------------------------
+
+
+def _of_frames(name: str) -> None:
+    def spectra(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        found = getattr(import_module("retrograd.runtime.spectra"), name)  # late: few programs ask
+        return found(input, *args, **kwargs)
+
+    spectra.__name__ = spectra.__qualname__ = name
+    spectra.__doc__ = f"See `{name}` of PyTorch."
+    FUNCTIONS[name] = spectra
+    method(name)(spectra)
+
+
+for _name in ("stft", "istft"):
+    _of_frames(_name)

@@ -19,7 +19,7 @@ from retrograd.runtime.functions.refusals import forms, lines, nothing_taken, re
 from retrograd.runtime.functions.routines import complaint, routine_of
 from retrograd.runtime.tensor import Tensor
 
-KERNELS = {"linalg.": "linalg_", "special.": "special_"}
+KERNELS = {"linalg.": "linalg_", "special.": "special_", "fft.": "fft_"}
 """How the names of an area's functions begin in `kernels.txt`."""
 
 
