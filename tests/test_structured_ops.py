@@ -20,6 +20,7 @@ from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ops import extremum, index, joined, reduce, scan, shape, sort, strided, window
+from retrograd.compiler.ops.complexes import Angle, AsComplex, AsReal, Conj, FromParts, Modulus, Sgn
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
@@ -136,9 +137,10 @@ Arrays = tuple[Array, ...]
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
     numbers = IncompleteGamma | Slope | Sampled | Exponent | Mantissa | Neighbour
-    elsewhere = Leaf | Composite | Lapack | DotInFloat32 | Loop | Result | numbers
+    pairs = AsReal | AsComplex | FromParts | Conj | Modulus | Angle | Sgn
+    elsewhere = Leaf | Composite | Lapack | DotInFloat32 | Loop | Result | numbers | pairs
     # tested in test_pipeline, test_composite_ops, test_linalg, test_half, test_distributions and
-    # test_wider_names; loops in test_control_flow
+    # test_wider_names; loops in test_control_flow, complex numbers in test_complex
     structured = {op for op in OPS.values() if isinstance(op, type) and not issubclass(op, elsewhere)}
     assert structured - sampled == set()
     assert all(isinstance(op, Elementwise) for op in OPS.values() if not isinstance(op, type))
