@@ -169,6 +169,7 @@ LATE = {
         "retrograd.runtime.amp.autocasting",
     ),
     **dict.fromkeys(("cond", "scan", "while_loop"), "retrograd.runtime.func.control"),
+    **dict.fromkeys(("istft", "stft"), "retrograd.runtime.spectra"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "retrograd.runtime.functions.low_rank"),
     "lobpcg": "retrograd.runtime.functions.lobpcg",
     **dict.fromkeys(

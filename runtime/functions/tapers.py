@@ -15,8 +15,8 @@ from typing import Any
 from retrograd.compiler.errors import DtypeError, ShapeError, mirrored
 from retrograd.runtime.functions import pointwise
 from retrograd.runtime.functions.creation import arange, ones
-from retrograd.runtime.functions.public import FUNCTIONS, integer, public
-from retrograd.runtime.tensor import Tensor, method
+from retrograd.runtime.functions.public import integer, public
+from retrograd.runtime.tensor import Tensor
 
 COSINES: dict[str, tuple[float, ...]] = {
     "hann_window": (0.5, 0.5),
@@ -90,19 +90,20 @@ def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0,
     return _shaped("kaiser_window", shape, window_length, periodic, options)
 
 
+
 # ---- spectra -----------------------------------------------------------------------------------------------
 
 
-def _of_frames(name: str) -> None:
-    def spectra(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        found = getattr(import_module("retrograd.runtime.spectra"), name)  # late: few programs ask
-        return found(input, *args, **kwargs)
+class _Late:
+    """A method that is read from its file when it is first asked for, as few programs do."""
 
-    spectra.__name__ = spectra.__qualname__ = name
-    spectra.__doc__ = f"See `{name}` of PyTorch."
-    FUNCTIONS[name] = spectra
-    method(name)(spectra)
+    def __init__(self, name: str, file: str) -> None:
+        self._name, self._file = name, file
+
+    def __get__(self, instance: Tensor | None, owner: type) -> Any:
+        setattr(Tensor, self._name, getattr(import_module(self._file), self._name))
+        return getattr(owner if instance is None else instance, self._name)
 
 
 for _name in ("stft", "istft"):
-    _of_frames(_name)
+    setattr(Tensor, _name, _Late(_name, "retrograd.runtime.spectra"))
