@@ -45,7 +45,7 @@ _NUMPYS: dict[str, Literal["reflect", "edge", "wrap"]] = {
 
 @record
 class _Borders(Composite):
-    categories = (0, 1, 2)
+    categories = (0, 1, 2, 3)
     mode: str
     low: tuple[int, ...]
     """For the last axes, the first of these first."""
@@ -85,6 +85,7 @@ class BorderedAdjoint(_Borders):
     """The cotangent of an operand of this `shape`."""
 
     name = "bordered_adjoint"
+    categories = (2, 3)
     shape: tuple[int, ...]
 
     def formula(self, *values: Value) -> Value:
