@@ -359,6 +359,16 @@ def test_gradcheck_finds_a_derivative_that_is_not_conjugated() -> None:
     assert not retrograd.autograd.gradcheck(Square.apply, (x,), raise_exception=False)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
+def test_borders(mode: str, torch: ModuleType) -> None:
+    case = f"F.pad(x[None], (1, 2), mode='{mode}')"
+    (value, gradients, _), (own, found, _) = (
+        derived(library, case, arrays("complex128")) for library in (torch, retrograd)
+    )
+    close(own, value)
+    close(found[0], gradients[0])
+
+
 @pytest.mark.parametrize("name", ["abs", "angle", "sgn"])
 def test_derivatives_at_zero_are_pytorchs(name: str, torch: ModuleType) -> None:
     def slope(library: Any) -> Any:

@@ -85,6 +85,7 @@ class BorderedAdjoint(_Borders):
     """The cotangent of an operand of this `shape`."""
 
     name = "bordered_adjoint"
+    categories = (2, 3)
     shape: tuple[int, ...]
 
     def formula(self, *values: Value) -> Value:

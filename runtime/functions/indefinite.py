@@ -85,6 +85,8 @@ def _check_square(name: str, A: Tensor) -> None:
 def _check_dtype(kernel: str, name: str, A: Tensor) -> None:
     if A.dtype in (dtypes.float32, dtypes.float64):
         return
+    if A.dtype.is_complex:
+        raise DtypeError(f"{name} of {A.dtype}", "LAPACK computes with float32 and float64", "cast it")
     kind = bare_legacy_name(A.dtype)
     if A.dtype.is_floating_point:
         raise NotWrittenError(mirrored(f"\"{kernel}_kernel_cpu\" not implemented for '{kind}'"))

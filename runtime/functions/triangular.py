@@ -210,7 +210,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 @linalg("matrix_exp", "matrix_exp")
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices."""
-    if A.ndim >= 2 and not A.is_floating_point():
+    if A.ndim >= 2 and not A.dtype.is_inexact:
         kind = bare_legacy_name(A.dtype)
         why = f"linalg.matrix_exp: Expected a floating point or complex tensor as input. Got {kind}"
         raise DtypeError(mirrored(why))
