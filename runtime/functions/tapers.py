@@ -90,7 +90,6 @@ def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0,
     return _shaped("kaiser_window", shape, window_length, periodic, options)
 
 
-
 # ---- spectra -----------------------------------------------------------------------------------------------
 
 
