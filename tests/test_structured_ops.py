@@ -20,6 +20,7 @@ from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ops import extremum, index, joined, reduce, scan, shape, sort, strided, window
+from retrograd.compiler.ops.complexes import AsComplex, AsReal, OfComplex
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
@@ -135,7 +136,9 @@ Arrays = tuple[Array, ...]
 
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
-    numbers = IncompleteGamma | Slope | Sampled | Exponent | Mantissa | Neighbour
+    numbers = (
+        IncompleteGamma | Slope | Sampled | Exponent | Mantissa | Neighbour | OfComplex | AsReal | AsComplex
+    )
     elsewhere = Leaf | Composite | Lapack | DotInFloat32 | Loop | Result | numbers
     # tested in test_pipeline, test_composite_ops, test_linalg, test_half, test_distributions and
     # test_wider_names; loops in test_control_flow
