@@ -20,7 +20,7 @@ from retrograd.compiler.errors import DimensionError, DtypeError, RetrogradError
 from retrograd.compiler.ir.graph import OPS, Array, Leaf, Op, Type, apply, interpret
 from retrograd.compiler.ir.index import Axis, Index, as_index
 from retrograd.compiler.ops import extremum, index, joined, reduce, scan, shape, sort, strided, window
-from retrograd.compiler.ops.complexes import Angle, AsComplex, AsReal, Conj, FromParts, Modulus, Sgn
+from retrograd.compiler.ops.complexes import AsComplex, AsReal, FromParts, OfComplex
 from retrograd.compiler.ops.composite import Composite
 from retrograd.compiler.ops.contract import Dot, DotInFloat32
 from retrograd.compiler.ops.floats import Exponent, Mantissa, Neighbour
@@ -137,7 +137,7 @@ Arrays = tuple[Array, ...]
 def test_every_structured_op_has_a_sample() -> None:
     sampled = {type(op) for op, _ in SAMPLES}
     numbers = IncompleteGamma | Slope | Sampled | Exponent | Mantissa | Neighbour
-    pairs = AsReal | AsComplex | FromParts | Conj | Modulus | Angle | Sgn
+    pairs = OfComplex | AsReal | AsComplex | FromParts
     elsewhere = Leaf | Composite | Lapack | DotInFloat32 | Loop | Result | numbers | pairs
     # tested in test_pipeline, test_composite_ops, test_linalg, test_half, test_distributions and
     # test_wider_names; loops in test_control_flow, complex numbers in test_complex
