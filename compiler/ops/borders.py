@@ -45,7 +45,6 @@ _NUMPYS: dict[str, Literal["reflect", "edge", "wrap"]] = {
 
 @record
 class _Borders(Composite):
-    categories = (0, 1, 2, 3)
     mode: str
     low: tuple[int, ...]
     """For the last axes, the first of these first."""
@@ -61,6 +60,7 @@ class _Borders(Composite):
 @record
 class Bordered(_Borders):
     name = "bordered"
+    categories = (0, 1, 2, 3)
 
     def formula(self, *values: Value) -> Value:
         (x,) = values
