@@ -400,6 +400,7 @@ def test_threads_call_one_loop_at_the_same_time() -> None:
 
 def test_an_endless_loop_is_interrupted() -> None:
     endless = rg.compile_grad(lambda x: rg.while_loop(lambda y: y > 0, lambda y: (y * 0.5 + 1,), (x,))[0])
+    endless(np.array(-1.0))  # compiled, so that nothing but the loop is interrupted
     timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
