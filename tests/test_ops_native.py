@@ -55,6 +55,7 @@ from retrograd.compiler.ops import (
 )
 from retrograd.compiler.ops import statistics as stats
 from retrograd.compiler.ops.composite import Composite, expansion
+from retrograd.compiler.ops.fourier import Fourier
 from retrograd.compiler.ops.incomplete_ops import IncompleteGamma
 
 RANDOM = np.random.default_rng(11)
@@ -213,6 +214,7 @@ COMPOSITES: list[tuple[Op, tuple[Array, ...]]] = [
     (demands.Divisor(), (TARGET + 1,)),
     (demands.Lengths(4), (TARGET,)),
     (demands.Fractions(), (P,)),
+    (demands.Overlaps("istft"), (P + 1,)),
 ]
 COMPOSITE_IDS = [f"{k}-{op.name}" for k, (op, _) in enumerate(COMPOSITES)]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
@@ -273,7 +275,8 @@ def test_every_composite_has_a_sample() -> None:
     composites = {op for op in OPS.values() if isinstance(op, type) and issubclass(op, Composite)}
     hosted = {op for op in composites if op.hosted}  # tested in test_linalg and test_great_matrices
     hosted |= {IncompleteGamma}  # whose derivative is: tested in test_wider_names and test_distributions
-    assert composites - hosted - {type(op) for op, _ in COMPOSITES} == set()
+    transforms = {op for op in composites if issubclass(op, Fourier)}  # tested in test_fft
+    assert composites - hosted - transforms - {type(op) for op, _ in COMPOSITES} == set()
 
 
 def test_a_composite_is_named_in_a_graph_and_its_formula_is_primitive() -> None:
