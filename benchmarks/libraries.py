@@ -37,6 +37,7 @@ def compare(
     options.add_argument("--library", choices=[*calls], help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.library:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])  # JAX has no other way
         for case in cases:
             if call := calls[given.library](case):
                 print(json.dumps((case, *measured(call))), flush=True)
@@ -69,7 +70,7 @@ def told_by(file: str, library: str, threads: int) -> Iterator[list[Any]]:
     names = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "RETROGRAD")]
     with tempfile.TemporaryDirectory() as cache:
         world = os.environ | dict.fromkeys(names, str(threads)) | {"RETROGRAD_CACHE_DIR": cache}
-        command = [sys.executable, "-W", "ignore", file, "--library", library]
+        command = [sys.executable, "-W", "ignore", file, "--library", library, "--threads", str(threads)]
         told = subprocess.run(command, env=world, stdout=subprocess.PIPE, text=True, check=True).stdout
     yield from map(json.loads, told.splitlines())
 

@@ -2,33 +2,21 @@
 
     python benchmarks/sparse.py [--threads N] [--rounds N]
 
-Out flows a table: milliseconds of a call, and seconds of the first one, with nothing cached; ours finds the
-pattern and the colours in it. JAX has neither: what it is compared by is the dense derivative (`jax.hessian`,
-`jax.jacfwd`), where that fits, and products with directions that are given to it by hand: `jax.vmap` of
-`jax.jvp`, and a gather, compiled; patterns and colours are told to it for nothing. SciPy's is the compressed
-finite difference (`approx_derivative` with `sparsity`, by `group_columns`), of a function compiled here, with
-the pattern told. Each library runs in processes of its own, which take turns; a figure is the median of the
-rounds' medians.
+Our first call finds the pattern and the colours. JAX has neither: what it is compared by is the dense
+derivative (`jax.hessian`), where that fits, and products with directions that are given to it by hand:
+`jax.vmap` of `jax.jvp`, and a gather, compiled; patterns and colours are told to it for nothing. SciPy's is
+the compressed finite difference (`approx_derivative` with `sparsity`, by `group_columns`), of a function
+compiled here, with the pattern told. What is printed, `libraries.py` says.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from libraries import Call, compare
 
-LIBRARIES = ("retrograd", "jax, directions by hand", "jax, dense", "scipy, differences")
-_SECONDS, _LEAST, _MOST = 0.4, 3, 2000
-"""How long calls are made, and how many at least and at most."""
 SIDE, CAMERAS, POINTS, SEEN = 128, 50, 5000, 20_000
 
 
@@ -85,7 +73,7 @@ DENSE = ("chain 3", "chain 4")
 # ---- by each library ---------------------------------------------------------------------------------------
 
 
-def by_retrograd(case: str) -> Callable[[], Any]:
+def by_retrograd(case: str) -> Call:
     function, x = ours(case), start(case)
     derivative = derivative_of(case)(function)
     return lambda: derivative(x).data
@@ -113,13 +101,15 @@ def theirs(case: str) -> tuple[Any, Callable[[Any], Any], Any]:
     return jax, lambda x: function(jnp, x), jnp.asarray(start(case))
 
 
-def by_jax_dense(case: str) -> Callable[[], Any]:
+def by_jax_dense(case: str) -> Call | None:
+    if case not in DENSE:
+        return None
     jax, function, x = theirs(case)
     compiled = jax.jit((jax.hessian if case.startswith("chain") else jax.jacfwd)(function))
     return lambda: jax.block_until_ready(compiled(x))
 
 
-def by_jax(case: str) -> Callable[[], Any]:
+def by_jax(case: str) -> Call:
     from retrograd.compiler.passes.relations import gathered
     from retrograd.runtime.func.colouring import plan
 
@@ -139,7 +129,7 @@ def by_jax(case: str) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(data(x))
 
 
-def by_scipy(case: str) -> Callable[[], Any]:
+def by_scipy(case: str) -> Call:
     from scipy.optimize._numdiff import approx_derivative, group_columns
 
     import retrograd as rg
@@ -154,66 +144,12 @@ def by_scipy(case: str) -> Callable[[], Any]:
     )
 
 
-CALLS: dict[str, Callable[[str], Callable[[], Any]]] = dict(
-    zip(LIBRARIES, (by_retrograd, by_jax, by_jax_dense, by_scipy))
-)
-
-
-# ---- measuring ---------------------------------------------------------------------------------------------
-
-
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.library:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])  # JAX has no other way
-        for case in CASES if given.library != "jax, dense" else DENSE:
-            print(json.dumps((case, *measured(given.library, case))), flush=True)
-        return
-    found: dict[tuple[str, str], list[list[float]]] = {}
-    for _ in range(given.rounds):
-        for library in LIBRARIES:
-            for case, *times in told_by(library, given.threads):
-                found.setdefault((case, library), []).append(times)
-    print(f"| | {' | '.join(LIBRARIES)} | first call, ours | jax, directions by hand |")
-    print("|---|" + "---|" * (len(LIBRARIES) + 2))
-    for case, (label, *_) in CASES.items():
-        medians = {
-            name: [median(x) for x in zip(*found[case, name])] for name in LIBRARIES if (case, name) in found
-        }
-        calls = [
-            f"{float(f'{medians[name][0] * 1e3:.3g}'):g} ms" if name in medians else "–" for name in LIBRARIES
-        ]
-        firsts = [f"{medians[name][1]:.2g} s" for name in LIBRARIES[:2]]
-        print(f"| {label} | " + " | ".join([*calls, *firsts]) + " |")
-
-
-def told_by(library: str, threads: int) -> Iterator[list[Any]]:
-    """Case, seconds of a call, seconds of the first call: from a process of its own, with an empty cache."""
-    names = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "RETROGRAD")]
-    with tempfile.TemporaryDirectory() as cache:
-        world = os.environ | dict.fromkeys(names, str(threads)) | {"RETROGRAD_CACHE_DIR": cache}
-        command = [sys.executable, "-W", "ignore", __file__, "--library", library, "--threads", str(threads)]
-        told = subprocess.run(command, env=world, stdout=subprocess.PIPE, text=True, check=True).stdout
-    yield from map(json.loads, told.splitlines())
-
-
-def measured(library: str, case: str) -> tuple[float, float]:
-    """Seconds of a call, and of the first one."""
-    call = CALLS[library](case)
-    begun = perf_counter()
-    call()
-    first = perf_counter() - begun
-    times: list[float] = []
-    while len(times) < _LEAST or (sum(times) < _SECONDS and len(times) < _MOST):
-        begun = perf_counter()
-        call()
-        times.append(perf_counter() - begun)
-    return median(times), first
-
+CALLS: dict[str, Callable[[str], Call | None]] = {
+    "retrograd": by_retrograd,
+    "jax, directions by hand": by_jax,
+    "jax, dense": by_jax_dense,
+    "scipy, differences": by_scipy,
+}
 
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, {case: label for case, (label, *_) in CASES.items()}, CALLS)

@@ -16,7 +16,7 @@ from retrograd.compiler.backends.masks import constant_mask, known
 from retrograd.compiler.backends.vector import Value
 from retrograd.compiler.ir.expressions import Load
 from retrograd.compiler.ir.index import Axis
-from retrograd.compiler.ir.loops import Statement, Store, expressions, walk
+from retrograd.compiler.ir.loops import Accumulate, Statement, Store, expressions, walk
 
 _STRANDS = (2, 4, 8, 16)
 """How many vectors are braided: every shuffle takes two."""
@@ -24,7 +24,7 @@ _STRANDS = (2, 4, 8, 16)
 
 def braids(body: Sequence[Statement], axis: Axis) -> dict[int, tuple[Store, ...]]:
     """The stores of a body that together fill runs: by the identity of each, all of its run in the order of
-    places. What the body reads itself is stored when it says so."""
+    places. A buffer that the body also reads, or writes in another way, is written when it says so."""
     found: dict[Hashable, list[Store]] = defaultdict(list)
     for s in body:
         if isinstance(s, Store) and s.index.stride(axis) in _STRANDS:
@@ -33,9 +33,10 @@ def braids(body: Sequence[Statement], axis: Axis) -> dict[int, tuple[Store, ...]
     runs = [run for each in whole for run in each]
     if not runs:
         return {}
-    read = {e.buffer for e in expressions(body) if isinstance(e, Load)}
-    plain = {s.buffer for s in walk(body) if isinstance(s, Store)} - read
-    return {id(s): run for run in runs for s in run if s.buffer in plain}
+    found_in = {id(s): run for run in runs for s in run}
+    other = {e.buffer for e in expressions(body) if isinstance(e, Load)}
+    other |= {s.buffer for s in walk(body) if isinstance(s, Store | Accumulate) and id(s) not in found_in}
+    return {key: run for key, run in found_in.items() if run[0].buffer not in other}
 
 
 def _in_runs(stores: Sequence[Store], axis: Axis) -> list[tuple[Store, ...]]:
