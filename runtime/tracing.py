@@ -26,16 +26,12 @@ import numpy as np
 from retrograd.compiler import dtypes
 from retrograd.compiler.errors import TraceError, user_location
 from retrograd.compiler.ir.graph import Array, Builder, Input, Node, Type, order
-from retrograd.compiler.record import NamedTuple
 from retrograd.runtime.device import CPU
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.noted import AnyTensor, Before, Draw, Words
 from retrograd.runtime.paths import Answer, Path, Question
-from retrograd.runtime.random.generator import Generator
-from retrograd.runtime.random.laws import Law
 from retrograd.runtime.strided import DeviceArray, Layout, Strides, in_order, share_memory, steps_of, zeros
 
-AnyTensor = Any
-"""A Tensor, which stands on a higher floor."""
 AnyView = Any
 """How a Tensor shows elements of another (`views.View`)."""
 
@@ -118,43 +114,6 @@ def unbroken_call(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwarg
             _count()
         STATE.trace, STATE.grad = trace, grad
         raise
-
-
-class Words(NamedTuple):
-    """What is said to somebody who must know the elements of a Tensor inside a trace."""
-
-    tensor: str
-    """What it is."""
-    elements: str
-    """Why its elements are not known."""
-    number: str
-    """Why nobody knows how many a mask of it picks."""
-    instead: str
-    """What else to do."""
-
-
-class Before(NamedTuple):
-    """The state of an outside Tensor before the trace touched it; it comes back when the trace ends."""
-
-    edge: Any
-    requires_grad: bool
-    grad: AnyTensor | None
-    version: int | None
-
-
-class Draw(NamedTuple):
-    """Random numbers that a function asks for: drawn again before each call of what is traced."""
-
-    tensor: AnyTensor
-    """A Tensor outside the trace, which each draw gives a fresh array."""
-    law: Law
-    generator: Generator
-    place: Callable[[Array], Any]
-    """Puts the array where the function's Tensors are."""
-
-    def sample(self) -> Any:
-        """The numbers, drawn now."""
-        return self.place(self.law.draw(self.tensor._value.shape, self.generator))
 
 
 class Trace:

@@ -430,3 +430,9 @@ def test_what_a_file_keeps() -> None:
     assert found["a"].tolist() == [1 + 2j]
     assert found["n"] == 1j
     retrograd.testing.assert_close(found["a"], retrograd.tensor([1 + 2j + 1e-9]))
+
+
+def test_random_numbers_are_no_views() -> None:
+    ones = retrograd.ones(2, dtype=retrograd.complex128)
+    for made in (retrograd.randn(3, dtype=retrograd.complex64), retrograd.rand_like(ones)):
+        assert made._base is None

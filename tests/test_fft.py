@@ -188,6 +188,7 @@ MISUSE: list[Callable[[Any], Any]] = [
     lambda t: t.fft.fft("a"),
     lambda t: t.fft.rfft(t.zeros(3, dtype=t.complex64)),
     lambda t: t.fft.rfftn(t.zeros(3, dtype=t.complex64)),
+    lambda t: t.fft.fft(t.zeros(3), 2.5),
     lambda t: t.fft.rfftn(t.zeros(3), dim=()),
     lambda t: t.fft.irfftn(t.zeros(3), dim=()),
     lambda t: t.fft.irfft(t.zeros(3, 1)),

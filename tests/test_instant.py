@@ -22,7 +22,7 @@ import pytest
 import retrograd as rg
 from retrograd.compiler.errors import GradientError, RetrogradError
 from retrograd.compiler.ops.rows import rows
-from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant import calls, doors
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.kinds import kind_of
@@ -76,7 +76,7 @@ def test_a_late_function_is_made_once_and_stays_itself() -> None:
         made.append(calls.itself(1, lambda x: 2 * x))
         return made[0]
 
-    late = calls.late(like, make)
+    late = doors.late(like, make)
     assert (late.__name__, late.__doc__, made) == ("like", "Doubles.", [])
     x = rg.ones(3)
     assert [late(4), late(5), len(made)] == [8, 10, 1]
@@ -88,7 +88,7 @@ def test_a_late_function_that_cannot_be_made_says_so_at_every_call() -> None:
     def make() -> Callable[..., Any]:
         raise RetrogradError("not today")
 
-    late = calls.late(make, make)
+    late = doors.late(make, make)
     for _ in range(3):
         with pytest.raises(RetrogradError, match="not today"):
             late(1)
@@ -101,7 +101,7 @@ def test_threads_that_come_first_make_a_late_function_once() -> None:
         made.append(1)
         return calls.itself(1, lambda x: -x)
 
-    late, results = calls.late(make, make), list[int]()
+    late, results = doors.late(make, make), list[int]()
     threads = [threading.Thread(target=lambda: results.append(late(7))) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -60,6 +60,7 @@ FLOORS = (
         "runtime/converted.py",
         "runtime/paths.py",
         "runtime/tracing.py",
+        "runtime/noted.py",
         "runtime/pytree.py",
         "runtime/eager/kernels.py",
         "runtime/eager/fusing.py",

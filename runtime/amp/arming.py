@@ -17,7 +17,7 @@ from typing import Any
 from retrograd.compiler import dtypes
 from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import NotWrittenError, RetrogradError
-from retrograd.runtime.eager.instant.calls import Detour
+from retrograd.runtime.eager.instant.doors import Detour
 from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.functions import pointwise
 from retrograd.runtime.functions.casting import cast, eligible

@@ -14,7 +14,8 @@ from retrograd.compiler.errors import ArgumentError, GradientError, RequirementE
 from retrograd.compiler.ops.shape import concat, unsqueeze
 from retrograd.runtime import tracing
 from retrograd.runtime.autograd.edges import GradientEdge, stand_in
-from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor, roots_of
+from retrograd.runtime.autograd.engine import Pass, accumulate, as_tensor
+from retrograd.runtime.autograd.roots import roots_of
 from retrograd.runtime.eager.history import edge_of
 from retrograd.runtime.eager.tape import Edge
 from retrograd.runtime.modes import STATE

@@ -65,10 +65,10 @@ from retrograd.runtime.native.returns import (
     Shared,
 )
 from retrograd.runtime.native.watching import Read, Watch, watch
+from retrograd.runtime.noted import Draw
 from retrograd.runtime.pytree import Structure
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Draw
 
 
 def direct(

@@ -42,10 +42,10 @@ from retrograd.runtime.native.ports import (
 )
 from retrograd.runtime.native.program import Bindable, NativeProgram
 from retrograd.runtime.native.returns import Filled, Given, Listed, Mapped, Named, Returns
+from retrograd.runtime.noted import Draw
 from retrograd.runtime.pytree import LEAF, Identity, Structure
 from retrograd.runtime.strided import DeviceArray
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Draw
 
 
 def fresh() -> dict[str, object]:

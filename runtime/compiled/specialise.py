@@ -29,11 +29,12 @@ from retrograd.runtime.eager.scalar import Scalar
 from retrograd.runtime.modes import INFERENCE, STATE
 from retrograd.runtime.native.placing import Placing, dense, placing
 from retrograd.runtime.native.watching import Read, elements_of
+from retrograd.runtime.noted import Draw
 from retrograd.runtime.paths import Answers, Path
 from retrograd.runtime.pytree import Structure, flatten, labels, unflatten
 from retrograd.runtime.strided import DeviceArray, Layout, pointwise_strides, share_memory
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Draw, Trace
+from retrograd.runtime.tracing import Trace
 
 LEAVES = (Tensor, np.ndarray, float, np.floating)
 """What a compiled function computes with."""

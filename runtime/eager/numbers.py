@@ -18,11 +18,11 @@ from retrograd.runtime.eager.lying import rule_of
 from retrograd.runtime.eager.retaking import again
 from retrograd.runtime.eager.steps import Plan, Planner, taking, trace_of
 from retrograd.runtime.eager.wholes import of_graph
+from retrograd.runtime.noted import Draw
 from retrograd.runtime.random import laws, weighted
 from retrograd.runtime.random.generator import default_generator
 from retrograd.runtime.random.laws import Law
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Draw
 
 Judge = Callable[..., tuple[Law, Sequence[int]] | None]
 """The law and the shape of numbers whose parameters are arrays."""

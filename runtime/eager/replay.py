@@ -26,6 +26,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime import tracing
 from retrograd.runtime.device import device
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.lying import ANYHOW, as_made, laid_like, lay, rule_of, scattered
 from retrograd.runtime.eager.otherwise import otherwise
 from retrograd.runtime.eager.steps import Plan
@@ -54,7 +55,7 @@ class NoKey(Exception):
 
 def replayed(f: F, shown: Name = "", planner: str = "steps") -> F:
     """The function by its plans, as `planned` makes it when it is first called."""
-    return calls.late(f, lambda: planned(f, shown, planner))
+    return late(f, lambda: planned(f, shown, planner))
 
 
 def planned(f: F, shown: Name = "", planner: str = "steps") -> F:

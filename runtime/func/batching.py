@@ -33,9 +33,10 @@ from retrograd.runtime.func.known import Known, known_of, stacked
 from retrograd.runtime.func.mapped import recorded
 from retrograd.runtime.func.planning import Plan, Rule, as_one_op, planned, ruled
 from retrograd.runtime.modes import STATE
+from retrograd.runtime.noted import Words
 from retrograd.runtime.strided import DeviceArray, steps_of
 from retrograd.runtime.tensor import Tensor
-from retrograd.runtime.tracing import Open, Recording, Trace, Words
+from retrograd.runtime.tracing import Open, Recording, Trace
 
 _RANDOM = (
     "vmap: called random operation while in randomness error mode. Please either use the 'same' or "

@@ -27,7 +27,8 @@ _WRAPPERS = frozenset(
             "public", "rows", "updating", "pointwise", "telling", "kernels", "admission",
         )),
         *(_HERE.parent / "eager" / f"{name}.py" for name in (
-            "lying", "otherwise", "planners", "plans", "replay", "steps", "instant/calls", "instant/learning",
+            "lying", "otherwise", "planners", "plans", "replay", "steps", "instant/calls", "instant/doors",
+            "instant/learning",
         )),
         _HERE.parent / "amp" / "arming.py",
         *(_HERE.parent / "func" / f"{name}.py" for name in ("batching", "planning")),
@@ -41,7 +42,7 @@ _PACKAGE = str(_HERE.parent)
 
 _LAYERS = str(_HERE.parent / "nn")
 
-AREAS = {"functional": "nn.functional.", "linalg": "linalg.", "special": "special."}
+AREAS = {"functional": "nn.functional.", "linalg": "linalg.", "special": "special.", "fft": "fft."}
 """What the last part of a module's name says of its functions."""
 
 

@@ -25,7 +25,7 @@ from retrograd.compiler.ops.rows import rows
 from retrograd.runtime import tracing
 from retrograd.runtime.eager.inplace import assign, changed, check_writable, opened
 from retrograd.runtime.eager.instant import calls
-from retrograd.runtime.eager.instant.calls import late
+from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.memory import repeats
 from retrograd.runtime.eager.record import recorded
 from retrograd.runtime.eager.selection import Selection, select, written

@@ -14,7 +14,7 @@ from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
 from retrograd.compiler.ops import bessel, orthogonal
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_functions
-from retrograd.runtime.eager.instant.calls import late
+from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.lying import laid
 from retrograd.runtime.eager.replay import called, replayed
 from retrograd.runtime.functions.admission import admitting

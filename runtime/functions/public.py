@@ -24,7 +24,8 @@ from retrograd.compiler.ir.graph import Array, Node, apply
 from retrograd.compiler.ops.shape import Permute
 from retrograd.runtime import grad_functions, grad_names
 from retrograd.runtime.eager.inplace import assign
-from retrograd.runtime.eager.instant.calls import change, door, late
+from retrograd.runtime.eager.instant.calls import change
+from retrograd.runtime.eager.instant.doors import door, late
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.lying import laid
 from retrograd.runtime.eager.promotion import common_dtype, to_common

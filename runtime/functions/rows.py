@@ -28,6 +28,7 @@ from retrograd.runtime.eager import one_op
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.history import record
 from retrograd.runtime.eager.instant import calls, loops
+from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.kernels import kernel, number
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.otherwise import otherwise
@@ -378,7 +379,7 @@ def _applied(row: Elementwise) -> Function:
         return general(row, operands)
 
     make = (_one, _two, _more, _more)[row.arity - 1]
-    return calls.late(apply_to, lambda: make(row))
+    return late(apply_to, lambda: make(row))
 
 
 APPLY: dict[str, Function] = {name: _applied(row) for name, row in ROWS.items()}

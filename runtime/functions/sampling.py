@@ -8,7 +8,6 @@ copied there. To add a distribution, hand its law (`runtime/random/laws.py`) to 
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +21,6 @@ from retrograd.compiler.dtypes import DType
 from retrograd.compiler.errors import ArgumentError, DtypeError, ShapeError, TraceError, mirrored
 from retrograd.compiler.ir.graph import Array
 from retrograd.compiler.ops import shape as moves
-from retrograd.compiler.ops.complexes import as_complex, as_real
 from retrograd.compiler.ops.elementwise import broadcast_shapes
 from retrograd.runtime.device import CPU, device
 from retrograd.runtime.eager.formats import preserve_format
@@ -34,11 +32,11 @@ from retrograd.runtime.functions.public import integer, known, public, sizes_of
 from retrograd.runtime.functions.rows import APPLY
 from retrograd.runtime.modes import STATE, no_grad
 from retrograd.runtime.names import C_NAMES
+from retrograd.runtime.noted import Draw
 from retrograd.runtime.random import laws, samplers
 from retrograd.runtime.random.generator import Generator
 from retrograd.runtime.random.laws import Law
 from retrograd.runtime.tensor import Tensor, new
-from retrograd.runtime.tracing import Draw
 
 
 def check_not_tracing(name: str) -> None:
@@ -138,32 +136,19 @@ def _floating(dtype: object) -> DType:
 _Family = Callable[[float, float, np.dtype[Any]], Law]
 
 
-def _standard(name: str, law: _Family, singly: _Family, what: str, of_parts: float) -> None:
-    """Numbers of a law of parameters 0 and 1, as a new Tensor; of complex ones each part is of 0 and
-    `of_parts`."""
-
+def _standard(name: str, law: _Family, singly: _Family, what: str) -> None:
     @public(name, replay="draws")
     def sample(
         *size: Any, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
         shape, kind = _shape(size, name), _floating(dtype)
-        if kind.is_complex:
-            return finished(paired(shape, kind, generator, None), **options)
         return _made(shape, law(0.0, 1.0, kind.numpy), generator, **options)
-
-    def paired(shape: Sequence[int], kind: DType, generator: Generator | None, like: Tensor | None) -> Tensor:
-        parts: Tensor = as_complex(
-            drawn((*shape, 2), law(0.0, of_parts, kind.to_real().numpy), generator, like)
-        )
-        return parts
 
     @public(f"{name}_like", replay="draws")
     def sample_like(
         input: Tensor, *, generator: Generator | None = None, dtype: object = None, **options: Any
     ) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.dtype(dtype)
-        if kind.is_complex:
-            return beside(input, paired(input.shape, kind, generator, input), **options)
         of_each, scattered = (made(0.0, 1.0, kind.numpy) for made in (law, singly))
         numbers = _drawn_like(input, of_each, generator, scattered, options)
         return beside(input, numbers, **options)
@@ -171,10 +156,10 @@ def _standard(name: str, law: _Family, singly: _Family, what: str, of_parts: flo
     sample.__doc__ = sample_like.__doc__ = what
 
 
-_standard("rand", laws.uniform, laws.uniform, "Uniform numbers in [0, 1).", 1.0)
+_standard("rand", laws.uniform, laws.uniform, "Uniform numbers in [0, 1).")
 _standard(
     "randn", laws.normal, partial(laws.normal, singly=True),
-    "Normal numbers of mean 0 and standard deviation 1.", math.sqrt(0.5),
+    "Normal numbers of mean 0 and standard deviation 1.",
 )  # fmt: skip
 
 
@@ -241,9 +226,6 @@ def normal(
             raise ArgumentError("normal() of two numbers", "size is missing", "pass size=(…)")
         sizes, number = _shape((size,), "normal"), _floating(dtype)
         _check_std(std)
-        if number.is_complex:
-            parts = laws.normal(float(mean), std * math.sqrt(0.5), number.to_real().numpy)
-            return finished(as_complex(drawn((*sizes, 2), parts, generator)), **options)
         return _made(sizes, laws.normal(float(mean), float(std), number.numpy), generator, **options)
     spread = known(std) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread.min() if spread is not None and spread.size else 0)
@@ -342,9 +324,6 @@ def normal_(
 ) -> Tensor:
     """Normal numbers into the tensor."""
     _check_std(std)
-    if input.dtype.is_complex:
-        normal_(as_real(input), mean, std * math.sqrt(0.5), generator=generator)
-        return input
     law, singly = (laws.normal(float(mean), float(std), input.dtype.numpy, way) for way in (False, True))
     return _fill(input, "normal", law, generator, singly)
 
@@ -362,9 +341,6 @@ def uniform_(
             f"uniform_({low}, {high})",
             mirrored(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"),
         )
-    if input.dtype.is_complex:
-        uniform_(as_real(input), low, high, generator=generator)
-        return input
     return _fill(input, "uniform", laws.uniform(low, high, input.dtype.numpy), generator)
 
 

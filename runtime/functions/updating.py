@@ -18,6 +18,7 @@ from retrograd.runtime import grad_functions, tracing
 from retrograd.runtime.eager.copying import clone
 from retrograd.runtime.eager.inplace import assign, changed, check_writable
 from retrograd.runtime.eager.instant import calls
+from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.promotion import promote
 from retrograd.runtime.eager.record import updated
 from retrograd.runtime.eager.replay import called, name_history, planned
@@ -123,7 +124,7 @@ def changing(
         over = written_over(row) if row is not None and row.arity == 2 else {}
         return calls.change(planned(update, planner="updates"), apart, assigned, over)
 
-    return calls.late(update, make)
+    return late(update, make)
 
 
 def _there(row: Elementwise, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

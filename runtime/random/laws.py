@@ -78,6 +78,21 @@ class Law:
         return found
 
 
+class _OfPairs(Law):
+    """Complex numbers whose real and imaginary parts are of one law, drawn one after the other."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Law, dtype: DType) -> None:
+        super().__init__(parts.name, (), parts.dtype, dtype)
+        self._parts = parts
+
+    def draw(self, shape: Sequence[int], generator: Generator) -> Array:
+        """An array of such numbers."""
+        pairs = self._parts.draw((*shape, 2), generator)
+        return pairs.view(self.dtype).reshape(tuple(shape))
+
+
 def _single(x: float) -> int:
     return int.from_bytes(struct.pack("<f", np.float32(x)), "little")
 
@@ -89,6 +104,11 @@ def _double(x: float) -> int:
 def _floating(dtype: DType) -> DType:
     """The dtype in which numbers of this one are drawn."""
     return _F64 if dtype == _F64 else _F32
+
+
+def _real(dtype: DType) -> DType:
+    """That of the parts of complex numbers."""
+    return _F64 if dtype.itemsize == 16 else _F32
 
 
 @lru_cache
@@ -119,8 +139,11 @@ def weighted(columns: int, samples: int, replacement: bool, dtype: DType) -> Law
 @lru_cache
 def uniform(low: float, high: float, dtype: DType) -> Law:
     """Numbers in [low, high): multiples of 2⁻²⁴ (2⁻⁵³ in float64) of the range. One that is rounded up to
-    `high` becomes `low`. Raises ArgumentError where low > high or the range is past the largest number.
+    `high` becomes `low`. Both parts of complex numbers. Raises ArgumentError where low > high or the range
+    is past the largest number.
     """
+    if dtype.kind == "c":
+        return _OfPairs(uniform(low, high, _real(dtype)), dtype)
     check_floating("uniform", dtype)
     largest = float(np.finfo(dtype if dtype.kind == "f" else np.float32).max)
     if not (-largest <= low <= high <= largest and high - low <= largest):
@@ -141,9 +164,11 @@ def uniform(low: float, high: float, dtype: DType) -> Law:
 
 @lru_cache
 def normal(mean: float, std: float, dtype: DType, singly: bool = False) -> Law:
-    """Normal numbers, by Box and Muller (`normal.py`): in blocks, or all one by one. Raises
-    ArgumentError where std < 0.
+    """Normal numbers, by Box and Muller (`normal.py`): in blocks, or all one by one. Of complex ones each
+    part has half the variance. Raises ArgumentError where std < 0.
     """
+    if dtype.kind == "c":
+        return _OfPairs(normal(mean, std * math.sqrt(0.5), _real(dtype), singly), dtype)
     check_floating("normal", dtype)
     if not std >= 0:
         raise ArgumentError(f"normal numbers with std={std}", "a standard deviation is not negative")

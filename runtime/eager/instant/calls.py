@@ -11,8 +11,8 @@ whatever is not plain:
     change(…)    a new value and history of one of them
     walk(…)      a backward pass, as far as nodes are plain (`backwards.py`)
     replay(…)    a function that finds such a step by its arguments (`replay.py`)
-    late(…)      any of them, made when it is first called
-    Detour       a Python function that stands before one of them for a time
+
+What has them made at their first call, or stands before one for a time, is in `doors.py`.
 
 A call's record is an array of 64-bit words. The native side reads it (`records.py`); Python
 writes into it what it finds out: which functions compute a row, what an adjoint looks at, where a view lies.
@@ -22,7 +22,6 @@ Where there are no native calls (`part.available`), the Python functions are all
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -35,10 +34,7 @@ from retrograd.runtime import device as devices
 from retrograd.runtime.eager.instant.learning import learn_history, learn_layout, step_words, taught
 from retrograd.runtime.eager.instant.part import (
     available,
-    become,
-    enter_by,
     native_function,
-    native_twin,
 )
 from retrograd.runtime.eager.instant.records import (
     DTYPES,
@@ -403,77 +399,3 @@ def walk(slow: Function, plain: Mapping[type, object], find: Function, fit: Func
         Walked, slow=id(slow), plain=id(plain), plans=id(plans), find=id(find), fit=id(fit)
     )  # fmt: skip
     return native_function("retrograd_walk", slow, words, (slow, plain, plans, find, fit))
-
-
-def late(like: F, make: Callable[[], F]) -> F:
-    """What `make()` gives, which is asked for it at the first call: most of what a library offers a program
-    never calls. Until then it looks like this Python function, which does the same."""
-    if not available():
-        return make()
-    behind = _Late(make)
-    behind.function = function = door(like, behind)
-    function.__made__ = behind.made
-    return function  # type: ignore[no-any-return]  # called as `like` is
-
-
-class _Late:
-    """What a function's first call does: have it become what `make()` gives."""
-
-    __slots__ = ("_found", "_make", "function")
-
-    def __init__(self, make: Function) -> None:
-        self._make = make
-        self._found: Any = None
-        self.function: Any = None
-
-    def made(self) -> Function:
-        """What the function becomes, made once."""
-        with _making:
-            if self._found is None:
-                self._found = self._make()
-        found: Function = self._found
-        return found
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        become(self.function, self.made())
-        return self.function(*args, **kwargs)
-
-
-_making = threading.RLock()
-
-
-def door(like: Any, behind: Function) -> Any:
-    """A native function that looks like the one, and has the other do everything."""
-    if not available():
-        return behind
-    return native_function("retrograd_itself", like, words_of(Asked, slow=id(behind), arity=-1), behind)
-
-
-class Detour:
-    """What goes a Python function's way while it is `open`, and else costs a native function's calls nothing.
-
-    `around` makes that function of one that does what the native function did; it is asked for it when it is
-    first called.
-    """
-
-    def __init__(self, function: Any, around: Callable[[Function], Function]) -> None:
-        self._function, self._around = function, around
-        self._straight = native_twin(function)
-        self._by = door(function, self._first)
-        self._behind: Function | None = None
-
-    def open(self) -> None:
-        enter_by(self._function, self._by)
-
-    def close(self) -> None:
-        enter_by(self._function, self._straight)
-
-    def _first(self, *args: Any, **kwargs: Any) -> Any:
-        """The first call: what stands behind may have waited to be made, too."""
-        if self._behind is None:
-            made = getattr(self._function, "__made__", None)
-            self._straight = self._straight if made is None else made()
-            self._behind = door(self._function, self._around(self._straight))
-            enter_by(self._by, self._behind)
-            enter_by(self._function, self._behind)
-        return self._behind(*args, **kwargs)
