@@ -74,6 +74,9 @@ class Row:
     compiles: bool = True
     """Whether the first call is one that compiles, and nothing else."""
     rounds: int = ROUNDS
+    placements: int = 1
+    """How often operands are made, each time for so many rounds: where they come to lie in memory is chance,
+    which decides between contenders that all wait for memory."""
     tolerance: float = 1e-3
     """How far the contenders' results may lie apart, relative to their size."""
 
@@ -141,7 +144,11 @@ def serve(
         what, argument = request
         try:
             if what == "set up":
-                call, answer = _set_up(rows[argument].contenders[name], rows[argument].compiles)
+                setup = rows[argument].contenders[name]
+                call, answer = _set_up(setup, rows[argument].compiles)
+            elif what == "place":
+                call = _made(setup)
+                answer = _clocked(call)[0]
             else:
                 answer = _time(call, argument) if what == "time" else _figure(call)
         except (Missing, ImportError) as error:
@@ -167,13 +174,18 @@ def _set_up(setup: Setup, compiles: bool) -> tuple[Call, tuple[float, float | No
     call compiles, running the code is no part of it: what a second call takes is subtracted. Medians."""
     firsts: list[float] = []
     while len(firsts) < FIRSTS and sum(firsts) < 1.0:
-        made = setup()
-        call = made.call if isinstance(made, Jitted) else made
+        call = _made(setup)
         first, outcome = _clocked(call)
         again = min(_clocked(call)[0] for _ in range(2)) if compiles else 0.0
         firsts.append(first - again)
     digests = [_digest(value) for value in _leaves(outcome)]
     return call, (statistics.median(firsts), _ahead(setup) if compiles else None, digests)
+
+
+def _made(setup: Setup) -> Call:
+    """A call with operands of its own."""
+    made = setup()
+    return made.call if isinstance(made, Jitted) else made
 
 
 def _ahead(setup: Setup) -> float | None:
@@ -327,9 +339,11 @@ class Arena:
         """What was measured in each turn; whoever fails leaves a note and takes no further part."""
         counts = dict.fromkeys(names, 1)
         samples: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for turn in range(row.rounds + row.timed):
+        for turn in range(row.rounds * row.placements + row.timed):
             for name in list(counts):
                 worker = self._worker(name)
+                if turn > row.timed and (turn - row.timed) % row.rounds == 0:
+                    worker.ask("place")
                 answer = worker.ask("time", counts[name]) if row.timed else worker.ask("figure")
                 if isinstance(answer, str):
                     result.notes[name] = answer

@@ -47,7 +47,7 @@ def test_a_row_is_measured_and_shown(tmp_path: Path) -> None:
         "    return Jitted(lambda: 1.5, lambda: None)\n"
         "same = {'compiled': ours, 'numpy': lambda: lambda: 1.5}\n"
         "other = {'torch': lambda: lambda: 2.5, 'jax': absent}\n"
-        "ROW = Row('one', 'one number', same | other, rounds=2, goal=1e-9)\n"
+        "ROW = Row('one', 'one number', same | other, rounds=2, placements=2, goal=1e-9)\n"
         "def table():\n"
         "    return {'one': ROW}\n"
         "def nothing(name):\n"

@@ -22,8 +22,9 @@ from retrograd.compiler.schedule.tasks import PARALLEL_PRODUCTS
 
 _WIDE = 16
 """Vectors of a row from which on: a narrower matrix is read in its order by tiles, too."""
-_TASKS, _PIECE = 8, 4096
-"""Pieces that threads share, and columns of one at least: shorter pieces of rows are fetched more slowly."""
+_TASKS, _PIECE, _ELEMENTS = 8, 4096, 1 << 18
+"""Pieces that threads share at most, and columns of one at least: shorter pieces of rows are fetched more
+slowly. What a piece of whole rows reads: less is not worth the totals of its own."""
 _VECTORS = 2
 """Vectors of the totals that are worked on together."""
 
@@ -40,7 +41,7 @@ def depth_of_piece(c: Contraction) -> int | None:
     alone = all(axis.extent == 1 for axis in c.batch)
     if not alone or products < PARALLEL_PRODUCTS or c.column.extent >= _TASKS * _PIECE:
         return None
-    return c.inner.extent // min(_TASKS, c.inner.extent)
+    return c.inner.extent // min(_TASKS, c.inner.extent, max(2, -(-products // _ELEMENTS)))
 
 
 def streamed(c: Contraction, lanes: int) -> list[Statement]:
