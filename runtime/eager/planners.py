@@ -38,20 +38,20 @@ from retrograd.runtime.tracing import Trace
 
 def updates(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:
     """The elements that the function writes into its operands, where nothing is recorded; else the function
-    itself. It gives back its first operand, or nothing.
+    itself. It gives back one of them, or nothing.
     """
     found = _writing(f, args, kwargs)
     if found is None or not found[3]:
         return None
-    out, itself, trace, written = found
+    out, given, trace, written = found
     inputs = trace.builder.inputs
-    if not (out is None or itself):
+    if out is not None and given is None:
         return None
     nodes = [*written.values()]
     compute = arrays_of(inputs, nodes)
     if len(nodes) == 1:
         compute = one_pass.overwriting(inputs, nodes[0], compute) or compute
-    return calls.update(compute, len(inputs), [*written], out is not None, again(f, args, kwargs))
+    return calls.update(compute, len(inputs), [*written], given, again(f, args, kwargs))
 
 
 def results_and_updates(
@@ -62,8 +62,8 @@ def results_and_updates(
     found = _writing(f, args, kwargs)
     if found is None or not found[3]:
         return None if found is None else steps(f, args, kwargs, shown)
-    out, itself, trace, written = found
-    if itself or not isinstance(out, Tensor) or not isinstance(out._value, Node) or trace.detached:
+    out, given, trace, written = found
+    if given is not None or not isinstance(out, Tensor) or not isinstance(out._value, Node) or trace.detached:
         return None
     changed, node = _after(trace.builder.inputs, out._value, written)
     if node is None or node in changed:
@@ -71,7 +71,7 @@ def results_and_updates(
     result = taking(changed, out, [node], of_graph(shown, args, kwargs, changed, [node]))
     whole, inputs = again(f, args, kwargs), trace.builder.inputs
     update = calls.update(
-        arrays_of(inputs, [*written.values()]), len(inputs), [*written], True, lambda *_: None, apart=True
+        arrays_of(inputs, [*written.values()]), len(inputs), [*written], 0, lambda *_: None, apart=True
     )
 
     def both(*operands: Tensor) -> Any:
@@ -110,15 +110,15 @@ def draws_or_itself(
     """As `draws`; where no number is drawn as `steps`, and if the first operand is the result, that."""
     plan = draws(f, args, kwargs, shown) or steps(f, args, kwargs, shown)
     found = _writing(f, args, kwargs) if plan is None else None
-    if found is None or not found[1] or found[3]:
+    if found is None or found[1] != 0 or found[3]:
         return plan
     return calls.itself(len(found[2].builder.inputs), again(f, args, kwargs))
 
 
 def _writing(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
-) -> tuple[Any, bool, Trace, dict[int, Node]] | None:
-    """What the function gives in a trace, whether that is its first argument, the trace, and what it writes
+) -> tuple[Any, int | None, Trace, dict[int, Node]] | None:
+    """What the function gives in a trace, which operand that is if it is one, the trace, and what it writes
     into which operands; None where it fails, or looks at more than its operands."""
     with Trace(planned=True) as trace, no_grad():
         inputs = trace.builder.inputs
@@ -133,7 +133,8 @@ def _writing(
         return None
     if any(node.type != inputs[k].type for k, node in nodes.items()):
         return None
-    return out, bool(own) and out is own[0], trace, nodes
+    given = next((k for k, x in enumerate(standing) if x is out), None)
+    return out, given, trace, nodes
 
 
 def axes(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], shown: str) -> Plan | None:

@@ -222,7 +222,9 @@ def _found(
     if times < often(key):
         return None
     away = planner in _MAKERS and not devices.default_is_here()
-    if away or kwargs.get("out") is not None:  # which is not only read
+    if kwargs.get("out") is not None:  # which is not only read
+        away, planner = away or planner != "steps", "updates"
+    if away:
         plans[key] = False
         return False
     planners = import_module("retrograd.runtime.eager.planners")  # late: traces need no plans

@@ -8,6 +8,7 @@ in `ALIASES`, an operator one in `OPERATORS`.
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from retrograd.compiler.errors import ArgumentError, DtypeError, mirrored
@@ -16,7 +17,7 @@ from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.runtime import grad_functions
 from retrograd.runtime.eager.instant.doors import late
 from retrograd.runtime.eager.lying import laid
-from retrograd.runtime.eager.replay import called, replayed
+from retrograd.runtime.eager.replay import called, planned, replayed
 from retrograd.runtime.functions.admission import admitting
 from retrograd.runtime.functions.refusals import takes_numbers
 from retrograd.runtime.functions.rows import APPLY, ROWS, Function, general, natively
@@ -115,7 +116,14 @@ def row_function(row: Elementwise) -> Function:
     chosen.__doc__ = f"`{row.formula}`, element by element."
 
     def admitted() -> Function:
-        return admitting(row.name, chosen, *ALIASES.get(row.name, ()))
+        plainly = admitting(row.name, chosen, *ALIASES.get(row.name, ()))
+        into = planned(plainly)
+
+        @wraps(chosen)
+        def either(*args: Any, **kwargs: Any) -> Any:
+            return plainly(*args, **kwargs) if kwargs.get("out") is None else into(*args, **kwargs)
+
+        return either
 
     if row.arity > 2:
         return admitted()

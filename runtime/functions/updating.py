@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
-from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, mirrored, warn
+from retrograd.compiler.errors import DeviceError, DtypeError, GradientError, TraceError, mirrored, warn
 from retrograd.compiler.ops.elementwise import Elementwise
 from retrograd.compiler.ops.shape import cast
 from retrograd.runtime import grad_functions, tracing
@@ -156,12 +156,18 @@ def write_out(out: Tensor, result: Tensor) -> Tensor:
         )
     check_category(out, result)
     check_place(out, result)
-    if out.shape != result.shape and STATE.trace is None:
+    if out.shape != result.shape:
         _resize(out, result)
     return assign(out, result)
 
 
 def _resize(out: Any, result: Tensor) -> None:
+    if STATE.trace is not None:
+        raise TraceError(
+            f"out= of shape {list(out.shape)} for a result of shape {list(result.shape)}",
+            "a Tensor keeps its shape inside a trace",
+            "make it of that shape",
+        )
     if out.numel():
         warn(
             "An output with one or more elements was resized since it had shape "

@@ -131,14 +131,20 @@ def several(compute: Function, arity: int, make: Function, slow: Function) -> Fu
 
 
 def update(
-    compute: Function, arity: int, targets: Sequence[int], itself: bool, slow: Function, apart: bool = False
+    compute: Function,
+    arity: int,
+    targets: Sequence[int],
+    given: int | None,
+    slow: Function,
+    apart: bool = False,
 ) -> Function:
     """A function of Tensors that writes the arrays of the list that `compute` gives into those at `targets`,
-    where nothing is recorded, or `apart` from what is, as under `no_grad`; it gives its first operand back,
-    or None."""
+    where nothing is recorded, or `apart` from what is, as under `no_grad`; the operand at `given` is its
+    result, or None."""
     bits = sum(1 << k for k in targets)
     writes = one_pass.writes(compute) and arity + len(targets) <= MOST
-    contents = {"targets": bits, "writes": int(writes), "answer": int(itself), "apart": int(apart)}
+    contents = {"targets": bits, "writes": int(writes), "apart": int(apart)}
+    contents["given"] = 0 if given is None else given + 1
     return _of_list("retrograd_update", compute, arity, slow, **contents)
 
 

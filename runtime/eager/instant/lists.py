@@ -90,7 +90,7 @@ def are_boxed(arrays: List) -> bool:
 def retrograd_update(
     function: Function, args: Array[Object], nargs: int, names: Tuple | None
 ) -> Object | None:
-    """The first argument, or None, when the targets have new elements."""
+    """One of the operands, or None, when the targets have new elements."""
     step = function.step
     return computed(
         step, args, nargs, names, opened_all, lambda values, mask: updated(step, args, values, mask)
@@ -114,7 +114,7 @@ def updated(step: Step, args: Array[Object], values: Array[NdArray], mask: int) 
     Py_DecRef(arrays)
     if not done:
         return None
-    return shared(NONE if step.answer is None else args[0])
+    return shared(NONE if step.given == 0 else args[step.given - 1])
 
 
 @native

@@ -70,7 +70,9 @@ class Step(Called):
     apart: int
     """Whether no change is recorded, whatever history the operands have."""
     answer: Object | None
-    """What makes a result of several, or whether there is one."""
+    """What makes a result of several."""
+    given: int
+    """The operand that is the result of an update, counted from 1; 0 for None."""
     tracked: int
     """Whether operations on what is made of nothing are recorded."""
     offset: int
