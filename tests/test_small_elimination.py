@@ -95,7 +95,10 @@ def test_of_equal_magnitudes_the_first_is_the_pivot(dtype: type[np.floating[Any]
     ours = linalg.lu_factor_ex(retrograd.from_numpy(a))
     theirs = torch.linalg.lu_factor_ex(torch.from_numpy(a))
     np.testing.assert_array_equal(ours.pivots, theirs.pivots)
-    np.testing.assert_array_equal(ours.info, theirs.info)
+    differ = ours.info.numpy() != theirs.info.numpy()
+    determinants = np.einsum("ni, ni -> n", a[:, 0], np.cross(a[:, 1], a[:, 2]))
+    assert not determinants[differ].any()  # whether rounding leaves a zero is up to the processor
+    assert (np.abs(ours.LU.numpy()[differ, 2, 2]) < 4 * np.finfo(dtype).eps).all()
 
 
 @pytest.mark.parametrize("name", ["lu_factor", "inv", "solve"])

@@ -29,6 +29,7 @@ from retrograd.compiler.ops.scan import Scan
 from retrograd.compiler.ops.shape import Movement
 from retrograd.compiler.ops.sort import Argsort
 from retrograd.compiler.ops.window import Unwindow, Window
+from retrograd.runtime.native import blas
 from retrograd.runtime.native.host import host
 from retrograd.runtime.native.placing import placing
 from retrograd.runtime.native.program import NativeProgram
@@ -49,6 +50,9 @@ _SPECIAL = 8
 """Steps of an elementwise function that NumPy does not have."""
 _WORTH_OF_PRODUCTS = 1 << 22
 """Multiply-adds of a product from which on tiles of bfloat16 save in some ten calls what their plan takes."""
+_WORTH_OF_WIDE, _THIN = 1 << 21, 4
+"""The same of wider vectors than BLAS uses, and rows or columns of a product that is as long as its memory
+takes to be read."""
 _WORTH_OF_BATCHES = 1 << 18
 """The same of many small products."""
 _SINGLE_OR_DOUBLE = (dtypes.float32, dtypes.float64)
@@ -99,7 +103,7 @@ def value_of(op: Op, types: tuple[Type, ...]) -> Compute | None:
         case Elementwise() | Reduction() | Scan():
             graph = _of_one(op, types)
         case Dot():
-            return _product(op, types) if _is_split(types, batches=True) or _are_many(types) else None
+            return _product(op, types) if _is_sooner(types, batches=True) or _are_many(types) else None
         case _:
             return None
     if not _pays(graph.inputs, graph.outputs):
@@ -144,13 +148,17 @@ def adjoint_of(op: Op, inputs: Sequence[Node], outputs: Sequence[Node | None]) -
     return compute
 
 
-def _is_split(types: Sequence[Type], batches: bool = False) -> bool:
-    """Are these matrices, or batches of some, that tiles of bfloat16 multiply sooner than BLAS does?"""
+def _is_sooner(types: Sequence[Type], batches: bool = False) -> bool:
+    """Are these matrices, or batches of some, that we multiply sooner than BLAS does, by tiles of bfloat16 or
+    by wider vectors?"""
     left, right = types
-    if (len(left.shape) != 2 and not batches) or left.dtype is not dtypes.float32:
+    if (len(left.shape) != 2 and not batches) or left.dtype not in _SINGLE_OR_DOUBLE:
         return False
     (rows, inner), columns = left.shape[-2:], right.shape[-1]
-    if left.size * columns < _WORTH_OF_PRODUCTS or not host().tiles:
+    work = left.size * columns
+    if work >= _WORTH_OF_WIDE and min(rows, columns) >= _THIN and blas.is_narrow():
+        return True
+    if work < _WORTH_OF_PRODUCTS or left.dtype is not dtypes.float32 or not host().tiles:
         return False
     split = import_module("retrograd.compiler.schedule.split")  # late, like the compiler
     return bool(split.pays(rows, columns, inner))
@@ -195,7 +203,7 @@ def _pays(inputs: Iterable[Node], outputs: Sequence[Node]) -> bool:
     windowed = any(isinstance(n.op, Window | Unwindow) for n in nodes)
     products = [[i.type for i in n.inputs] for n in nodes if isinstance(n.op, Dot)]
     worth = _WORTH_OF_WINDOWS if windowed else _WORTH
-    return (windowed or all(map(_is_split, products))) and sum(map(_steps, nodes)) >= worth
+    return (windowed or all(map(_is_sooner, products))) and sum(map(_steps, nodes)) >= worth
 
 
 def _is_by_kernel(op: Op) -> bool:

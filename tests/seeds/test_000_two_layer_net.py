@@ -10,6 +10,9 @@ from document import Cell, check
 
 NOISE = 3e-6
 """The last loss is what rounding leaves: 5.86e-5 in float32, 3e-6 in float64."""
+ROUNDING = 0.01
+"""By step 300 rounding has moved the printed loss by 2.6 % (float64: 0.006884), by step 350 by 44 %; the
+order in which products are summed, which processors choose, moves it by 0.5 %."""
 
 CELLS = [
     Cell(
@@ -87,7 +90,7 @@ for t in range(500):
 400 0.0001590483298059553
 450 5.860175588168204e-05
 """,
-        rounding=0.002,
+        rounding=ROUNDING,
         noise=NOISE,
         every=50,
     ),
@@ -182,7 +185,7 @@ for t in range(500):
 400 0.0001590483298059553
 450 5.860175588168204e-05
 """,
-        rounding=0.002,
+        rounding=ROUNDING,
         noise=NOISE,
         every=50,
     ),
