@@ -46,6 +46,7 @@ def test_openblas_names_the_core_of_its_kernels() -> None:
         (WIDE, "SapphireRapids", False),
         (WIDE, None, False),
         (WIDE.narrowed(), "Haswell", False),
+        (Target.of(WIDE.triple, "znver4", WIDE.features), "Haswell", False),
     ],
 )
 def test_it_is_narrow_where_its_kernels_are_narrower_than_vectors(

@@ -1,8 +1,8 @@
 """The BLAS that NumPy multiplies matrices with: whether it uses the vectors that the processor has.
 
 OpenBLAS, which is part of NumPy's packages, chooses its kernels by the processor, and takes those of 256 bits
-on processors of AMD's that have 512 (`driver/others/dynamic.c`): products then take twice as long as they
-might.
+on processors of AMD's that have 512 (`driver/others/dynamic.c`): since Zen 5 products then take twice as long
+as they might.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _WIDE = 512
 """Bits of the vectors that matter here."""
 _OF_512_BITS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 """The cores whose kernels have them, as the library calls them."""
+_IN_HALVES = {"znver4"}
+"""Processors that compute such vectors in two halves, so that narrower ones take no longer (A. J. Yee,
+"Zen5's AVX512 Teardown", 2024)."""
 _ASKED = [f"{before}openblas_get_corename{after}" for before in ("scipy_", "") for after in ("64_", "")]
 
 
@@ -27,7 +30,7 @@ _ASKED = [f"{before}openblas_get_corename{after}" for before in ("scipy_", "") f
 def is_narrow() -> bool:
     """Does NumPy multiply by narrower vectors than there are? Not, as far as is known, where its BLAS is
     another."""
-    if host().vector_bits < _WIDE:
+    if host().vector_bits < _WIDE or host().cpu in _IN_HALVES:
         return False
     core = core_name()
     return core is not None and core not in _OF_512_BITS
