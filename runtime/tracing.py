@@ -263,7 +263,8 @@ class Trace:
                 "choose by cond(pred, true_fn, false_fn, operands), or between values by where()",
             )
         unknown = {draw.tensor for draw in self.draws} | {None}
-        if self.path is None or any(self.captured.get(n) in unknown for n in _inputs_of(node)):
+        sought = () if self.planned else _inputs_of(node)  # a plan tries each answer
+        if self.path is None or any(self.captured.get(n) in unknown for n in sought):
             return None
         return self.path.answer(Question(node, kind, user_location()), lambda n: self.captured[n]._value)
 

@@ -27,6 +27,7 @@ from retrograd.runtime.eager.instant.part import available
 from retrograd.runtime.eager.instant.records import DTYPES
 from retrograd.runtime.eager.kinds import kind_of
 from retrograd.runtime.eager.otherwise import UNCONFIRMED
+from retrograd.runtime.eager.replay import planned
 from retrograd.runtime.functions.rows import APPLY, ROWS, taken_dtypes
 from retrograd.runtime.native.small import one_pass
 
@@ -385,6 +386,20 @@ def test_the_only_element_of_a_view_is_that_of_now() -> None:
     view = base[1]
     base.add_(2.5)
     assert (view.item(), float(view)) == (2.5, 2.5)
+
+
+def test_a_plan_tells_truths() -> None:
+    run: list[int] = []
+
+    def same(x: rg.Tensor, y: rg.Tensor) -> bool:
+        run.append(1)
+        return x.shape == y.shape and bool((x == y).all())
+
+    told, x = planned(same, planner="truth"), rg.ones(3)
+    answers = [told(x, x.clone()) for _ in range(4)]
+    before = len(run)
+    answers += [told(x, x.clone()), told(x, 2 * x)]
+    assert (answers, len(run)) == ([True] * 5 + [False], before)
 
 
 def test_a_truth_about_two_tensors() -> None:
