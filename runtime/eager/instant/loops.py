@@ -162,13 +162,17 @@ def _entropy_adjoint(
     general = cache(lambda: cotangents_of(op, types, out, needed))
 
     def compute(cotangent: Array, value: Array, scores: Array, target: Array) -> list[Array | None]:
-        if not op.reads(scores, target):
+        counts = None if op.reads(scores, target) else target != op.ignore_index
+        count = len(target) if counts is None else np.count_nonzero(counts)
+        if not count or not scores.size:
             found: list[Array | None] = general()(cotangent, value, scores, target)
             return found
         share = softmax(scores)
+        each = cotangent / share.dtype.type(count) if op.reduction == "mean" else cotangent
+        if counts is not None:
+            target, each = np.where(counts, target, 0), np.where(counts, each, share.dtype.type(0))
         share[np.arange(len(target)), target] -= 1
-        each = cotangent / share.dtype.type(len(target)) if op.reduction == "mean" else cotangent
-        share *= each[:, None] if op.reduction == "none" else each
+        share *= each[:, None] if each.ndim else each
         return [share, None]
 
     return compute

@@ -33,7 +33,6 @@ from retrograd.compiler.ops.pairs import Distances, DistancesAdjoint, PairDistan
 from retrograd.compiler.ops.reduce import Sum
 from retrograd.compiler.ops.shape import Cast, Pad
 from retrograd.compiler.ops.softmax import CausalSoftmax, LogSoftmax, Logsumexp, Softmax
-from retrograd.compiler.ops.statistics import Mean
 from retrograd.compiler.ops.substitution import SolveTriangular
 from retrograd.compiler.ops.unpool import MaxUnpool
 from retrograd.runtime.native.small import (
@@ -195,7 +194,7 @@ def _causal(steps: Steps, op: CausalSoftmax, out: Array, x: Array) -> None:
 def _cross_entropy(
     steps: Steps, op: CrossEntropy, out: Array, x: Array, target: Array, *weight: Array
 ) -> None:
-    """Of scores `[N, C]` by a kernel, as far as each target counts, and nothing but it."""
+    """Of scores `[N, C]` by a kernel, as far as nothing but the target counts."""
     if weight or op.smoothing or x.ndim != 2:
         steps.expanded(op, [x, target, *weight], out)
         return
@@ -203,9 +202,12 @@ def _cross_entropy(
     steps.read_in_order(x)
     arrays = [each, steps.in_order(x), steps.wide(target)]
     step("cross entropy", steps, arrays, [*x.shape, op.ignore_index], cut=_rows_of(x, target.itemsize))
-    if op.reduction != "none":
-        whole = Sum((0,)) if op.reduction == "sum" else Mean((0,))
-        WRITERS[type(whole)](steps, whole, out, each)
+    if op.reduction == "none":
+        return
+    total = out if op.reduction == "sum" else steps.scratch(Type((), kernels.DTYPES[x.dtype]))
+    WRITERS[Sum](steps, Sum((0,)), total, each)
+    if op.reduction == "mean":
+        step("mean of counted", steps, [out, total, arrays[2]], [len(x), op.ignore_index])
 
 
 def _softmax(steps: Steps, op: Softmax | LogSoftmax, out: Array, x: Array) -> None:

@@ -22,6 +22,7 @@ _FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "causal softmax": ("shares.causal", ("exp",)),
     "channel dot": ("channels.dot", ()),
     "cross entropy": ("shares.losses", ("exp", "log")),
+    "mean of counted": ("shares.mean_of_counted", ()),
     "corners": ("sampler.weigh", ()),
     "corners adjoint": ("sampler.return_to", ()),
     "corner weights": ("sampler.weights", ()),

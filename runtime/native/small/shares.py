@@ -98,11 +98,14 @@ class Classes(Record):
 
 @native
 def losses(arrays: Array[Memory], sizes: Classes) -> int:
-    """Arrays: losses, scores, targets, none of which is out of range or ignored."""
+    """Arrays: losses, scores, targets, none of which is out of range. That of an ignored one is 0."""
     to, x, targets = cast(Array[A], arrays[0]), cast(Array[A], arrays[1]), cast(Array[int], arrays[2])
     for row in range(sizes.rows):
         target = targets[row]
-        if target < 0 or target >= sizes.classes or target == sizes.ignored:
+        if target == sizes.ignored:
+            to[row] = cast(A, 0.0)
+            continue
+        if target < 0 or target >= sizes.classes:
             return 1
         scores = x + row * sizes.classes
         most = greatest(scores, sizes.classes)
@@ -110,6 +113,21 @@ def losses(arrays: Array[Memory], sizes: Classes) -> int:
         to[row] = reduce(lambda one, other: one + other, total) - (
             scores[target] - reduce(lambda one, other: max(one, other), most)
         )
+    return 0
+
+
+class Targets(Record):
+    rows: int
+    ignored: int
+
+
+@native
+def mean_of_counted(arrays: Array[Memory], sizes: Targets) -> int:
+    """Arrays: the mean loss of targets that are not ignored, the sum of losses, targets."""
+    targets, count = cast(Array[int], arrays[2]), 0
+    for row in range(sizes.rows):
+        count += 0 if targets[row] == sizes.ignored else 1
+    cast(Array[A], arrays[0])[0] = cast(Array[A], arrays[1])[0] / cast(A, count)
     return 0
 
 
