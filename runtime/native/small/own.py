@@ -194,20 +194,23 @@ def _causal(steps: Steps, op: CausalSoftmax, out: Array, x: Array) -> None:
 def _cross_entropy(
     steps: Steps, op: CrossEntropy, out: Array, x: Array, target: Array, *weight: Array
 ) -> None:
-    """Of scores `[N, C]` by a kernel, as far as nothing but the target counts."""
-    if weight or op.smoothing or x.ndim != 2:
+    """Of scores `[N, C]` by a kernel."""
+    if x.ndim != 2:
         steps.expanded(op, [x, target, *weight], out)
         return
     each = out if op.reduction == "none" else steps.scratch(Type((len(x),), kernels.DTYPES[x.dtype]))
     steps.read_in_order(x)
-    arrays = [each, steps.in_order(x), steps.wide(target)]
-    step("cross entropy", steps, arrays, [*x.shape, op.ignore_index], cut=_rows_of(x, target.itemsize))
+    ones = [steps.constant(np.ones(x.shape[1], x.dtype))] if op.smoothing else [each]  # or nothing is read
+    (weights,), share = weight or ones, steps.constant(np.array([op.smoothing], x.dtype))
+    arrays = [each, steps.in_order(x), steps.wide(target), steps.in_order(weights), share]
+    how, cut = [op.ignore_index, len(weight)], _rows_of(x, target.itemsize, 0, 0)
+    step("cross entropy", steps, arrays, [*x.shape, *how, int(op.smoothing > 0)], cut=cut)
     if op.reduction == "none":
         return
     total = out if op.reduction == "sum" else steps.scratch(Type((), kernels.DTYPES[x.dtype]))
     WRITERS[Sum](steps, Sum((0,)), total, each)
     if op.reduction == "mean":
-        step("mean of counted", steps, [out, total, arrays[2]], [len(x), op.ignore_index])
+        step("mean of counted", steps, [out, total, *arrays[2:4]], [len(x), *how])
 
 
 def _softmax(steps: Steps, op: Softmax | LogSoftmax, out: Array, x: Array) -> None:

@@ -94,12 +94,17 @@ class Classes(Record):
     rows: int
     classes: int
     ignored: int
+    weighed: int
+    smoothed: int
 
 
 @native
 def losses(arrays: Array[Memory], sizes: Classes) -> int:
-    """Arrays: losses, scores, targets, none of which is out of range. That of an ignored one is 0."""
+    """Arrays: losses, scores, targets, none of which is out of range, the classes' weights, the share that
+    all classes have. The loss of an ignored target is 0. Weights are read where it is `weighed`, or
+    `smoothed`."""
     to, x, targets = cast(Array[A], arrays[0]), cast(Array[A], arrays[1]), cast(Array[int], arrays[2])
+    weights, share = cast(Array[A], arrays[3]), cast(Array[A], arrays[4])
     for row in range(sizes.rows):
         target = targets[row]
         if target == sizes.ignored:
@@ -113,21 +118,40 @@ def losses(arrays: Array[Memory], sizes: Classes) -> int:
         to[row] = reduce(lambda one, other: one + other, total) - (
             scores[target] - reduce(lambda one, other: max(one, other), most)
         )
+        if sizes.weighed != 0:
+            to[row] = to[row] * weights[target]
+        if sizes.smoothed != 0:
+            logarithm = reduce(lambda one, other: one + other, total)
+            of_all = loss_of_all(scores, most, cast(VA, logarithm), weights, sizes.classes)
+            to[row] = to[row] * (cast(A, 1.0) - share[0]) + of_all * (share[0] / cast(A, sizes.classes))
     return 0
+
+
+@inlined
+def loss_of_all(x: Array[A], most: VA, logarithm: VA, weights: Array[A], count: int) -> A:
+    """The sum of what the loss would be with each class as the target."""
+    total = cast(VA, 0.0)
+    for at in range(0, count, LANES):
+        loss = logarithm - (take(VA, x + at, count - at, most) - most)
+        total = total + loss * take(VA, weights + at, count - at, 0.0)
+    return reduce(lambda one, other: one + other, total)
 
 
 class Targets(Record):
     rows: int
     ignored: int
+    weighed: int
 
 
 @native
 def mean_of_counted(arrays: Array[Memory], sizes: Targets) -> int:
-    """Arrays: the mean loss of targets that are not ignored, the sum of losses, targets."""
-    targets, count = cast(Array[int], arrays[2]), 0
+    """Arrays: the mean loss of targets that are not ignored, the sum of losses, targets, the classes'
+    weights, which are read where it is `weighed`."""
+    targets, weights, count = cast(Array[int], arrays[2]), cast(Array[A], arrays[3]), cast(A, 0.0)
     for row in range(sizes.rows):
-        count += 0 if targets[row] == sizes.ignored else 1
-    cast(Array[A], arrays[0])[0] = cast(Array[A], arrays[1])[0] / cast(A, count)
+        if targets[row] != sizes.ignored:
+            count = count + (cast(A, 1.0) if sizes.weighed == 0 else weights[targets[row]])
+    cast(Array[A], arrays[0])[0] = cast(Array[A], arrays[1])[0] / count
     return 0
 
 
