@@ -375,8 +375,13 @@ def test_alignments_beside_pytorch(shape: tuple[int, ...], options: dict[str, An
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(3, 5), (64, 256), (300, 500), (40, 4000)])
 @pytest.mark.parametrize(
-    "options", [{}, {"reduction": "sum"}, {"reduction": "none"}, {"ignore_index": 2}], ids=str
-)
+    "options",
+    [
+        {}, {"reduction": "sum"}, {"reduction": "none"}, {"ignore_index": 2},
+        {"label_smoothing": 0.1, "ignore_index": 2},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_cross_entropy_beside_pytorch(shape: tuple[int, ...], options: dict[str, Any], kind: str) -> None:
     """Infinite scores and NaN among them; every call gives the same bits."""
     scores, target = RANDOM.standard_normal(shape) * 3, RANDOM.integers(0, shape[1], shape[0])
