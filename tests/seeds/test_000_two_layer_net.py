@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from document import Cell, check
 
+import retrograd as rg
+
 NOISE = 3e-6
 """The last loss is what rounding leaves: 5.86e-5 in float32, 3e-6 in float64."""
 ROUNDING = 0.01
@@ -236,6 +238,28 @@ for t in range(2):
 
 def test_every_cell_prints_what_it_is_to_print() -> None:
     check(CELLS, "retrograd")
+
+
+IN_DOUBLE_PRECISION = (
+    29428664.04, 12694.02764, 402.0822586, 21.44304288, 1.371659161, 0.09494904912, 0.006883825497,
+    0.000516421185, 3.983298425e-05, 3.14431254e-06,
+)  # fmt: skip
+"""The same losses in float64, from the same numbers: PyTorch's, which rounding does not move."""
+
+
+def test_in_double_precision_each_loss_is_pytorchs() -> None:
+    rg.manual_seed(0)
+    x, y, w1, w2 = (rg.randn(*shape).double() for shape in ((64, 1000), (64, 10), (1000, 100), (100, 10)))
+    w1.requires_grad_(), w2.requires_grad_()
+    losses = []
+    for _ in range(500):
+        loss = (x.mm(w1).clamp(min=0).mm(w2) - y).pow(2).sum()
+        losses.append(loss.item())
+        gradients = rg.autograd.grad(loss, (w1, w2))
+        with rg.no_grad():
+            for w, gradient in zip((w1, w2), gradients):
+                w -= 1e-6 * gradient
+    assert losses[::50] == pytest.approx(IN_DOUBLE_PRECISION, rel=1e-8)
 
 
 @pytest.mark.usefixtures("torch")
